@@ -1,0 +1,24 @@
+"""Tasks: deterministic streams of token sequences, and the Lightning data modules that feed them to a trainer."""
+
+from datamodules.cellular_automata import CellularAutomata, CellularAutomataDataModule
+from datamodules.data_module import TaskDataModule
+from datamodules.linear_map import LinearMap, LinearMapDataModule, dense_copy_loss_nats
+from datamodules.registry import TASKS, register_task
+from datamodules.stream import SPLITS, Split, Stream
+from datamodules.task import Target, Task
+
+__all__ = [
+    "SPLITS",
+    "TASKS",
+    "CellularAutomata",
+    "CellularAutomataDataModule",
+    "LinearMap",
+    "LinearMapDataModule",
+    "Split",
+    "Stream",
+    "Target",
+    "Task",
+    "TaskDataModule",
+    "dense_copy_loss_nats",
+    "register_task",
+]
