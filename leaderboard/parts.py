@@ -1,0 +1,145 @@
+"""The parts of a record, and the checked types that they are built from."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.utcoffset() != timedelta(0):
+        raise ValueError(f"must be UTC, has offset {moment.utcoffset()}")
+    return moment
+
+
+def _one_message(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """One line in place of one error for every member of a union."""
+    try:
+        return handler(value)
+    except ValidationError as error:
+        allowed = "a finite number, a string, true, false, null or a list of these"
+        raise ValueError(f"must be {allowed}, got {value!r}") from error
+
+
+Count = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[int, Field(strict=True, ge=1)]
+Number = Annotated[float, Field(strict=True)]  # an int passes; a bool or a string does not
+Amount = Annotated[Number, Field(ge=0)]
+Fraction = Annotated[Number, Field(ge=0, le=1)]
+Name = Annotated[str, Field(strict=True, min_length=1, pattern=r"^[^\r\n]+$")]
+Sha256 = Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{64}$")]
+Scalar = StrictBool | StrictInt | Number | StrictStr | None
+Config = dict[Name, Annotated[Scalar | tuple[Scalar, ...], WrapValidator(_one_message)]]
+Moment = Annotated[
+    AwareDatetime,
+    Field(strict=True),
+    BeforeValidator(lambda value: datetime.fromisoformat(value) if isinstance(value, str) else value),
+    AfterValidator(_utc),
+]
+
+
+class Model(BaseModel):
+    """Base of every part of a record: closed, immutable, finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Architecture(Model):
+    name: Name
+    version: Positive
+    backend: Name
+    config: Config
+
+
+class Task(Model):
+    name: Name
+    version: Positive
+    config: Config
+
+
+class Target(Model):
+    name: Name
+    metric: Name
+    op: Literal[">=", "<"]
+    value: Number
+
+
+class Protocol(Model):
+    """What is held fixed between the runs that one table compares: budget, evaluation grid, tokens a step, targets."""
+
+    max_steps: Positive
+    eval_every: Positive
+    tokens_per_step: Positive
+    eval_sequences: Positive
+    stop_when_solved: StrictBool
+    primary: Name
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [target.name for target in self.targets]
+        if len(set(names)) < len(names):
+            raise ValueError(f"target names repeat: {', '.join(names)}")
+        if self.primary not in names:
+            raise ValueError(f"primary {self.primary!r} is not a target; the targets are {', '.join(names)}")
+        return self
+
+
+class Seeds(Model):
+    task_seed: Count
+    init_seed: Count
+    data_seed: Count
+
+
+class Hit(Model):
+    """First evaluation at which a target held (and held again at the next) and the one before it; None: never."""
+
+    step: Count | None
+    previous_step: Count | None
+
+
+class Final(Model):
+    """Metrics of the last evaluation. `task_metrics` holds what the task adds, e.g. `rows_solved` of the linear map."""
+
+    step: Count
+    loss_nats: Number
+    loss_scored_nats: Number
+    accuracy: Fraction
+    exact_match: Fraction
+    task_metrics: dict[Name, Number]
+
+
+class Hardware(Model):
+    device: Annotated[str, Field(strict=True, pattern=r"^[a-z]+$")]
+    name: Name
+    cores: Positive
+    threads: Positive
+    memory_bytes: Positive | None
+
+
+class Git(Model):
+    commit: Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{7,64}$")] | None
+    dirty: StrictBool | None
+
+
+class Curves(Model):
+    """The file of the learning curves, in the record's own folder."""
+
+    file: Annotated[str, Field(strict=True, pattern=r"^[^/\\\r\n]+$")]
+    sha256: Sha256

@@ -1,0 +1,240 @@
+"""The record: one JSON file per trained seed, and the only thing the leaderboard knows about a run.
+
+A record is written once, when the run ends, whatever way it ends. Everything is checked on the way in and out: no
+unknown field, no NaN or Infinity, no number in place of a string, no hit off the evaluation grid. Units are in names:
+`_nats`, `_s` (seconds), `_bytes`; steps are optimizer steps, tokens are tokens read in training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from leaderboard.parts import (
+    Amount,
+    Architecture,
+    Config,
+    Count,
+    Curves,
+    Final,
+    Git,
+    Hardware,
+    Hit,
+    Model,
+    Moment,
+    Name,
+    Number,
+    Protocol,
+    Seeds,
+    Sha256,
+    Target,
+    Task,
+)
+
+__all__ = [
+    "Architecture",
+    "Curves",
+    "Final",
+    "Git",
+    "Hardware",
+    "Hit",
+    "Protocol",
+    "Record",
+    "Seeds",
+    "Target",
+    "Task",
+    "find_records",
+    "json_schema",
+    "protocol_hash",
+    "read_record",
+    "write_record",
+]
+
+FINAL_STATUSES = frozenset({"solved", "censored", "diverged"})  # an outcome of the experiment: never replaced
+
+
+def protocol_hash(task: Task, protocol: Protocol) -> str:
+    """SHA-256 (hex) of the canonical JSON (sorted keys, no spaces) of task name, version, config and protocol."""
+    content = {**task.model_dump(mode="json"), "protocol": protocol.model_dump(mode="json")}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Record(Model):
+    """One run of one seed. Two records are comparable when their `protocol_hash` is equal."""
+
+    schema_version: Literal[1]
+    status: Literal["solved", "censored", "diverged", "error", "interrupted"]
+    error: Name | None
+    suite: Name | None
+    cell: Name | None
+    architecture: Architecture
+    task: Task
+    protocol: Protocol
+    protocol_hash: Sha256
+    optimizer: Config
+    seeds: Seeds
+    hits: dict[Name, Hit]
+    first_loss_nats: Number | None
+    final: Final | None
+    chance_loss_nats: Amount
+    floor_loss_nats: Amount | None
+    steps: Count
+    tokens: Count
+    parameters: Count
+    state_bytes: Count | None
+    flops_per_token: Amount | None
+    precision: Name
+    first_batch_hash: Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{16,128}$")]
+    first_losses_nats: Annotated[tuple[Number, ...], Field(max_length=20)]
+    wall_train_s: Amount
+    wall_eval_s: Amount
+    wall_compile_s: Amount
+    tokens_per_s: Amount | None
+    peak_memory_bytes: Count | None
+    hardware: Hardware
+    versions: dict[Name, Name]
+    git: Git
+    started_at: Moment
+    ended_at: Moment
+    curves: Curves | None
+
+    @property
+    def primary_step(self) -> int | None:
+        """Step at which the primary target was hit, None if it never was."""
+        return self.hits[self.protocol.primary].step
+
+    @property
+    def run_id(self) -> tuple[Any, ...]:
+        """What makes two records the same run; a repetition of a seed starts at another time and is another run."""
+        return (self.architecture, self.protocol_hash, self.optimizer, self.seeds, self.precision, self.started_at)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for problem in self._problems():
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        protocol, status, steps = self.protocol, self.status, self.steps
+        if self.protocol_hash != (expected := protocol_hash(self.task, protocol)):
+            yield f"protocol_hash is {self.protocol_hash}, but task and protocol give {expected}"
+        if steps > protocol.max_steps:
+            yield f"steps {steps} exceeds protocol.max_steps {protocol.max_steps}"
+        if self.tokens != steps * protocol.tokens_per_step:
+            yield f"tokens {self.tokens} is not steps {steps} x tokens_per_step {protocol.tokens_per_step}"
+        if self.final is not None and self.final.step > steps:
+            yield f"final.step {self.final.step} exceeds steps {steps}"
+        if set(self.hits) != (names := {target.name for target in protocol.targets}):
+            yield f"hits names {sorted(self.hits)}, but the protocol's targets are {sorted(names)}"
+            return
+        yield from self._hit_problems()
+        if status == "solved" and self.primary_step is None:
+            yield f"status solved, but the primary target {protocol.primary!r} has no hit"
+        if status == "solved" and steps < protocol.max_steps and not protocol.stop_when_solved:
+            yield f"status solved at {steps} of {protocol.max_steps} steps, but protocol.stop_when_solved is false"
+        if status == "censored" and self.primary_step is not None:
+            yield f"status censored, but the primary target {protocol.primary!r} was hit at step {self.primary_step}"
+        if status == "censored" and steps != protocol.max_steps:
+            yield f"status censored needs the full budget of {protocol.max_steps} steps, the run has {steps}"
+        if status in {"error", "diverged"} and self.error is None:
+            yield f"status {status} needs an error message"
+        if status in {"solved", "censored"} and self.error is not None:
+            yield f"status {status} must have error null, it has {self.error!r}"
+
+    def _hit_problems(self) -> Iterator[str]:
+        every = self.protocol.eval_every
+        for name, hit in self.hits.items():
+            step, previous = hit.step, hit.previous_step
+            if step is None:
+                if previous is not None:
+                    yield f"hits.{name} has previous_step {previous} without a step"
+                continue
+            if step % every or step > self.steps:
+                yield f"hits.{name}.step {step} is not a multiple of eval_every {every} within {self.steps} steps"
+            # Whether there is an evaluation at step 0 is the harness's choice, so the first one may be at 0 or `every`.
+            if previous != step - every and not (previous is None and step <= every):
+                yield f"hits.{name}.previous_step {previous} is not the evaluation before step {step}"
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a record: types and ranges; the rules between fields are `Record`'s own."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Record.model_json_schema()}
+
+
+def read_record(path: str | Path) -> Record:
+    """The record in a file.
+
+    Raises:
+        ValueError: one line with the file, the field and the reason, when it cannot be read or is not a valid record.
+    """
+    path = Path(path)
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+        field = ".".join(map(str, problems[0]["loc"])) or "record"
+        reason = problems[0]["msg"].removeprefix("Value error, ")
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ValueError(f"{path}: {field}: {reason}{more}") from error
+
+
+def write_record(path: str | Path, record: Record) -> None:
+    """Write a record so that a kill at any moment leaves the old file, no file, or the whole new one.
+
+    Raises:
+        ValueError: the file holds the outcome of another run (outcomes are never replaced), or is no valid record.
+    """
+    path = Path(path)
+    if path.exists():
+        old = read_record(path)
+        if old.status in FINAL_STATUSES and old.run_id != record.run_id:
+            raise ValueError(f"{path}: holds the {old.status} record of another run, which is never replaced")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # same folder: os.replace must not cross file systems
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(record.model_dump_json(indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def find_records(root: str | Path) -> Iterator[tuple[Path, Record | ValueError]]:
+    """Every record at or below `root`, sorted by path; a broken one comes as the ValueError that says what is wrong.
+
+    A `record.json` is a record by its name. Any other `*.json` is one unless it plainly is something else: JSON without
+    the fields `status` and `protocol_hash`. Hidden files and folders are left out.
+
+    Raises:
+        ValueError: `root` does not exist.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise ValueError(f"{root}: no such file or folder")
+    for path in [root] if root.is_file() else sorted(root.rglob("*.json")):
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if hidden or not (path == root or path.name == "record.json" or _may_be_record(path)):
+            continue
+        try:
+            yield path, read_record(path)
+        except ValueError as error:
+            yield path, error
+
+
+def _may_be_record(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return True  # unreadable or cut off: it may have been a record, so it is reported
+    return isinstance(content, dict) and not {"status", "protocol_hash"}.isdisjoint(content)
