@@ -1,0 +1,192 @@
+"""Transformer (Vaswani et al., arXiv 1706.03762), decoder-only, pre-LayerNorm.
+
+Glossary: d_model = D, n_heads = H, head width K = D / H, d_hidden = the feed-forward width (4 D).
+
+    Attention(Q, K, V) = softmax(Q K^T / sqrt(K) + bias) V        equation 1, under a causal mask
+    x <- x + Attention(LN(x));   x <- x + MLP(LN(x))
+
+Departures: the norm stands before each sublayer (pre-LN, Xiong et al., arXiv 2002.04745) as in arXiv 2606.25010; GELU
+instead of ReLU; learned absolute positions instead of sinusoids, rotary ones (Su et al., arXiv 2104.09864) as an
+option; no dropout; the head is not tied to the embedding.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from architectures.model import MLP, SequenceModel, require_choice, require_positive
+from architectures.registry import register
+
+
+def rotate(x_BHLK: Tensor, base: float = 10_000.0) -> Tensor:
+    """Rotary position embedding (arXiv 2104.09864, equation 34, half-split pairing).
+
+    Args:
+        x_BHLK: queries or keys (B, H, L, K), K even; position l is index l.
+        base: wavelength base.
+
+    Returns:
+        (B, H, L, K): pair (i, i + K/2) at position l turned by the angle l * base^(-2i/K).
+    """
+    length, half = x_BHLK.shape[-2], x_BHLK.shape[-1] // 2
+    frequency = base ** (-torch.arange(half, device=x_BHLK.device, dtype=torch.float32) / half)
+    angle_LK = torch.arange(length, device=x_BHLK.device, dtype=torch.float32)[:, None] * frequency
+    cos, sin = angle_LK.cos().to(x_BHLK.dtype), angle_LK.sin().to(x_BHLK.dtype)
+    first, second = x_BHLK.split(half, dim=-1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+class Attention(nn.Module):
+    """Causal multi-head self-attention.
+
+    Args:
+        d_model: width D.
+        n_heads: number of heads H; divides D.
+        rotary: turn queries and keys by their positions.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, rotary: bool) -> None:
+        super().__init__()
+        self.n_heads, self.rotary = n_heads, rotary
+        self.qkv = nn.Linear(d_model, 3 * d_model)
+        self.out = nn.Linear(d_model, d_model)
+
+    def heads(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (B, H, L, K)."""
+        q, k, v = self.qkv(x_BLD).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        return (rotate(q), rotate(k), v) if self.rotary else (q, k, v)
+
+    def forward(self, x_BLD: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(B, L, D) to (B, L, D); `bias` is added to the logits, broadcastable to (B, H, L, L)."""
+        q, k, v = self.heads(x_BLD)
+        mask = None if bias is None else causal_mask(q) + bias.to(q.dtype)
+        y_BHLK = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        return self.out(y_BHLK.transpose(1, 2).flatten(2))
+
+    def maps(self, x_BLD: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Attention probabilities (B, H, L, L), rows are queries."""
+        q, k, _ = self.heads(x_BLD)
+        mask = causal_mask(q) if bias is None else causal_mask(q) + bias.to(q.dtype)
+        return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + mask).softmax(-1)
+
+
+def causal_mask(q_BHLK: Tensor) -> Tensor:
+    """(L, L): 0 where key <= query, -inf where key > query."""
+    length = q_BHLK.shape[-2]
+    return q_BHLK.new_full((length, length), float("-inf")).triu(1)
+
+
+class TransformerBlock(nn.Module):
+    """Pre-LN residual block: attention, then MLP.
+
+    Args:
+        d_model: width D.
+        n_heads: number of heads H.
+        d_hidden: MLP width.
+        rotary: rotary positions in the attention.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, d_hidden: int, rotary: bool) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(d_model)
+        self.attention = Attention(d_model, n_heads, rotary)
+        self.mlp_norm = nn.LayerNorm(d_model)
+        self.mlp = MLP(d_model, d_hidden)
+
+    def forward(self, x_BLD: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(B, L, D) to (B, L, D); `bias` as in `Attention.forward`."""
+        x_BLD = x_BLD + self.attention(self.attention_norm(x_BLD), bias)
+        return x_BLD + self.mlp(self.mlp_norm(x_BLD))
+
+
+@register("transformer")
+class Transformer(SequenceModel):
+    """Decoder-only transformer, pre-LN, scaled-dot-product attention (arXiv 1706.03762).
+
+    Args:
+        vocab_size: number of token values V.
+        seq_len: longest input L in tokens.
+        d_model: width D of the residual stream.
+        n_layers: number of blocks.
+        n_heads: attention heads H; must divide d_model.
+        mlp_ratio: MLP width as a multiple of d_model.
+        positions: "learned" (absolute), "rotary" or "none".
+        embedding_std: standard deviation of the initial token and position embeddings.
+
+    Raises:
+        ValueError: if a size is smaller than 1, n_heads does not divide d_model, a rotary head width is odd,
+            embedding_std is not positive or positions is none of the three.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        seq_len: int,
+        *,
+        d_model: int = 128,
+        n_layers: int = 1,
+        n_heads: int = 8,
+        mlp_ratio: int = 4,
+        positions: Literal["learned", "rotary", "none"] = "learned",
+        embedding_std: float = 1.0,
+    ) -> None:
+        require_positive(d_model=d_model, n_layers=n_layers, n_heads=n_heads, mlp_ratio=mlp_ratio)
+        require_choice(("learned", "rotary", "none"), positions=positions)
+        if d_model % n_heads:
+            divisors = [h for h in range(1, d_model + 1) if d_model % h == 0]
+            nearest = min(divisors, key=lambda h: abs(h - n_heads))
+            raise ValueError(
+                f"model.n_heads = {n_heads} does not divide model.d_model = {d_model};"
+                f" the nearest that does is {nearest}"
+            )
+        rotary = positions == "rotary"
+        if rotary and (d_model // n_heads) % 2:
+            raise ValueError(f"rotary positions need an even head width, got d_model / n_heads = {d_model // n_heads}")
+        super().__init__(
+            vocab_size,
+            seq_len,
+            d_model=d_model,
+            blocks=[TransformerBlock(d_model, n_heads, mlp_ratio * d_model, rotary) for _ in range(n_layers)],
+            positions="learned" if positions == "learned" else "none",
+            embedding_std=embedding_std,
+        )
+
+    @property
+    def backend(self) -> str:
+        """The attention runs in PyTorch's scaled_dot_product_attention."""
+        return "sdpa"
+
+    def forward(self, tokens_BL: Tensor, attention_bias: Tensor | None = None) -> Tensor:
+        """Next-token logits.
+
+        Args:
+            tokens_BL: (B, L) integers, L <= seq_len.
+            attention_bias: added to the attention logits of every layer, broadcastable to (B, H, L, L); the causal
+                mask stays on top of it.
+
+        Returns:
+            logits (B, L, V).
+        """
+        x_BLD = self.embed(tokens_BL)
+        for block in self.blocks:
+            x_BLD = block(x_BLD, attention_bias)
+        return self.unembed(x_BLD)
+
+    def attention_maps(self, tokens_BL: Tensor, attention_bias: Tensor | None = None) -> list[Tensor]:
+        """Attention probabilities of every layer.
+
+        Args:
+            tokens_BL: (B, L) integers, L <= seq_len.
+            attention_bias: as in `forward`.
+
+        Returns:
+            one (B, H, L, L) tensor a layer; rows are queries and sum to 1 over keys <= query.
+        """
+        x_BLD, maps = self.embed(tokens_BL), []
+        for block in self.blocks:
+            assert isinstance(block, TransformerBlock)
+            maps.append(block.attention.maps(block.attention_norm(x_BLD), attention_bias))
+            x_BLD = block(x_BLD, attention_bias)
+        return maps
