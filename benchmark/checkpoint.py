@@ -1,0 +1,164 @@
+"""Checkpoints from which a run goes on exactly, and orderly ends on Ctrl-C and SIGTERM."""
+
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from benchmark.identity import RunIdentity
+
+CHECKPOINT = "last.ckpt"
+
+
+class Interrupted(BaseException):
+    """The run was asked to end. Not an Exception: whatever code it passes through must not swallow it.
+
+    Args:
+        signum: the signal that asked.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+class Checkpointer(Callback):
+    """Keeps one checkpoint, replaced atomically, and turns the first Ctrl-C or SIGTERM into an orderly end.
+
+    A checkpoint is taken after an evaluation, or, on a signal, after the current step: never inside a step, so that the
+    run goes on from it bit for bit. A second signal ends the run at once, back at its last checkpoint. A signal that
+    comes when training is over changes nothing: what is left to write takes a moment.
+
+    Args:
+        folder: run folder; the file is ``last.ckpt``.
+        identity: stored in the checkpoint, and compared on resume.
+        interval_s: least time between two checkpoints.
+    """
+
+    def __init__(self, folder: Path, identity: RunIdentity, interval_s: float) -> None:
+        self.path, self.identity, self.interval_s = folder / CHECKPOINT, identity, interval_s
+        self.signum: int | None = None
+        self._over = False
+        self._saved_at = time.monotonic()
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Listen to Ctrl-C and SIGTERM, from before the fit until its record is written."""
+        before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+        self._listen()
+        try:
+            yield
+        finally:
+            if _in_main_thread():
+                for signum, handler in before.items():
+                    signal.signal(signum, handler)
+
+    def _listen(self) -> None:
+        if _in_main_thread():  # Python allows it nowhere else
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(signum, self._on_signal)
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum is not None and not self._over:
+            raise Interrupted(signum)
+        self.signum = signum
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals back from Lightning, which would leave without a record."""
+        self._listen()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals back from Lightning; end if one has come already."""
+        self._listen()
+        if self.signum is not None:
+            raise Interrupted(self.signum)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Training is over."""
+        self._over = True
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """End here if asked to, unless an evaluation is due first: resuming must not skip it."""
+        if self.signum is not None and trainer.global_step % self.identity.protocol.eval_every:
+            self._end(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save if it is time, end if asked to."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        if self.signum is not None:
+            self._end(trainer)
+        if time.monotonic() - self._saved_at >= self.interval_s:
+            self.save(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Training is over: keep the final weights."""
+        self._over = True
+        self.save(trainer)
+
+    def _end(self, trainer: Trainer) -> None:
+        assert self.signum is not None
+        self.save(trainer)
+        raise Interrupted(self.signum)
+
+    def save(self, trainer: Trainer) -> None:
+        """Write the checkpoint so that a kill at any moment leaves the old one or the new one."""
+        temporary = self.path.with_name(f".{self.path.name}.tmp")
+        try:
+            trainer.save_checkpoint(temporary)
+            if trainer.is_global_zero:
+                os.replace(temporary, self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._saved_at = time.monotonic()
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say in the checkpoint which run it belongs to."""
+        checkpoint["identity"] = self.identity.flat()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def check_checkpoint(path: Path, identity: RunIdentity) -> None:
+    """Make sure that a checkpoint belongs to a run of this identity.
+
+    Raises:
+        ValueError: if it cannot be read, is none of this suite's, or was made under another configuration; the line
+            names the first value that differs.
+    """
+    there = read_checkpoint(path)["identity"]
+    here = identity.flat()
+    for name in [*here, *there]:
+        if there.get(name) != here.get(name):
+            raise ValueError(
+                f"{path}: was made with {name} = {there.get(name)}, this run has {here.get(name)}:"
+                " resume with the config.yaml beside it"
+            )
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a checkpoint of this suite onto the CPU.
+
+    Raises:
+        ValueError: if it cannot be read or is none of this suite's.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise ValueError(f"{path}: is not a checkpoint, or a damaged one") from error
+    if not isinstance(checkpoint, dict) or "identity" not in checkpoint:
+        raise ValueError(f"{path}: is not a checkpoint of this suite (it does not say which run it belongs to)")
+    return checkpoint

@@ -1,0 +1,99 @@
+"""What a record says about the machine, the code and the model: measured or asked for, never typed in."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+from architectures import SequenceModel
+from benchmark.metrics import next_token_loss
+from datamodules import Task
+from leaderboard.record import Git, Hardware
+
+_ATEN = torch.ops.aten
+# PyTorch has formulas for its CUDA attention kernels only; the CPU one gets the same, so that devices count alike.
+_CPU_ATTENTION = {
+    _ATEN._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v),
+    _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: (
+        lambda grad, q, k, v, *args, **kwargs: sdpa_backward_flop_count(grad, q, k, v)
+    ),
+}
+
+PACKAGES = ("emergence-benchmark", "torch", "lightning", "torchmetrics", "numpy")
+
+
+def hardware(device: torch.device) -> Hardware:
+    """The device that trains, by its own name, and the processor around it."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    memory = (
+        torch.cuda.get_device_properties(device).total_memory
+        if device.type == "cuda"
+        else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Hardware(device=device.type, name=name, cores=cores, threads=torch.get_num_threads(), memory_bytes=memory)
+
+
+def _processor() -> str:
+    """Model name of the CPU."""
+    if Path("/proc/cpuinfo").exists():
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a run's numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a checkout that was not installed
+            continue
+    return found
+
+
+@cache
+def git_state() -> Git:
+    """Commit of this checkout, and whether anything tracked differs from it; both None outside a checkout."""
+
+    def git(*args: str) -> str:
+        root = Path(__file__).parent
+        return subprocess.run(["git", "-C", root, *args], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != Path(__file__).resolve().parents[1]:
+            return Git(commit=None, dirty=None)  # installed somewhere inside another project's checkout
+        return Git(commit=git("rev-parse", "HEAD"), dirty=bool(git("status", "--porcelain", "--untracked-files=no")))
+    except (OSError, subprocess.CalledProcessError):
+        return Git(commit=None, dirty=None)
+
+
+def flops_per_token(model: SequenceModel, task: Task) -> float:
+    """Floating-point operations of one training step (forward and backward) per token, counted on one sequence.
+
+    PyTorch's counter sees matrix products, convolutions and attention, a multiplication and an addition each as one;
+    elementwise work is left out, as usual, and attention counts all L x L pairs.
+    """
+    device = next(model.parameters()).device
+    tokens = task.batch(0, 1, device=device)
+    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter, torch.enable_grad():
+        next_token_loss(model(tokens[:, :-1]), tokens).backward()
+    model.zero_grad(set_to_none=True)
+    return counter.get_total_flops() / task.n_tokens
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Largest memory so far: allocated on a CUDA device, resident in the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,92 @@
+"""What a run is: everything that decides its numbers, in the words of a record."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from architectures import SequenceModel
+from benchmark.protocol import OptimizerConfig, Protocol
+from datamodules import TaskDataModule
+from leaderboard import record
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Two runs with the same identity on the same code and machine are the same run.
+
+    Args:
+        architecture: name, version, backend and configuration.
+        task: name, version and configuration.
+        protocol: budget, evaluation grid, tokens a step, targets.
+        optimizer: AdamW's settings.
+        seeds: task_seed (matrix, rules), init_seed (weights), data_seed (sequences).
+        precision: Lightning's name of the numeric precision.
+    """
+
+    architecture: record.Architecture
+    task: record.Task
+    protocol: record.Protocol
+    optimizer: dict[str, Any]
+    seeds: record.Seeds
+    precision: str
+
+    def flat(self) -> dict[str, Any]:
+        """Every decided value under the name by which the command line knows it, as plain types."""
+        protocol = self.protocol.model_dump(mode="json")
+        return {
+            "model": self.architecture.name,
+            "model version": self.architecture.version,
+            **_prefixed("model", self.architecture.model_dump(mode="json")["config"]),
+            "data": self.task.name,
+            "data version": self.task.version,
+            **_prefixed("data", self.task.model_dump(mode="json")["config"]),
+            "data.tokens_per_step": protocol.pop("tokens_per_step"),
+            "data.eval_sequences": protocol.pop("eval_sequences"),
+            **_prefixed("protocol", protocol),
+            **_prefixed("optimizer", self.optimizer),
+            **self.seeds.model_dump(),
+            "trainer.precision": self.precision,
+        }
+
+
+def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{prefix}.{name}": value for name, value in values.items()}
+
+
+def identify(
+    model: SequenceModel,
+    model_config: Mapping[str, Any],
+    data: TaskDataModule,
+    protocol: Protocol,
+    optimizer: OptimizerConfig,
+    init_seed: int,
+    precision: str,
+) -> RunIdentity:
+    """The identity of a run.
+
+    Args:
+        model: the architecture, built.
+        model_config: the arguments it was built from, vocabulary and length aside.
+        data: the data module, built.
+        protocol: budget and evaluation grid.
+        optimizer: AdamW's settings.
+        init_seed: seed of the initial weights.
+        precision: Lightning's name of the numeric precision.
+    """
+    task = data.task
+    return RunIdentity(
+        architecture=record.Architecture(
+            name=type(model).__name__, version=model.version, backend=model.backend, config=dict(model_config)
+        ),
+        task=record.Task(name=task.name, version=task.version, config=dict(task.config)),
+        protocol=record.Protocol(
+            **asdict(protocol),
+            tokens_per_step=data.tokens_per_step,
+            eval_sequences=data.eval_sequences,
+            primary=task.primary,
+            targets=tuple(record.Target(**asdict(target)) for target in task.targets),
+        ),
+        optimizer={**asdict(optimizer), "betas": list(optimizer.betas)},
+        seeds=record.Seeds(task_seed=task.task_seed, init_seed=init_seed, data_seed=task.data_seed),
+        precision=precision,
+    )

@@ -1,0 +1,212 @@
+"""Measures a fit and writes what remains of it: record, curves, picture."""
+
+import hashlib
+import math
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from benchmark import environment
+from benchmark.emergence import EmergenceTracker
+from benchmark.identity import RunIdentity
+from benchmark.module import EmergenceModule
+from benchmark.plots import write_curves_plot
+from datamodules import TaskDataModule
+from leaderboard.record import FINAL_STATUSES, Curves, Final, Hit, Record, protocol_hash, read_record, write_record
+
+RECORD, CURVES, PICTURE = "record.json", "curves.parquet", "curves.png"
+N_FIRST_LOSSES = 20
+_COMMON = ("loss_nats", "loss_scored_nats", "accuracy", "exact_match")
+
+
+class Diverged(Exception):
+    """The loss is no longer a finite number."""
+
+
+class RunRecorder(Callback):
+    """Follows a fit: first losses, times, divergence. `write` leaves record, curves and picture in the run folder.
+
+    Args:
+        folder: run folder.
+        identity: what the run is.
+        tracker: the emergence tracker of the same fit.
+        data: the data module, for the hash of the first batch.
+    """
+
+    def __init__(self, folder: Path, identity: RunIdentity, tracker: EmergenceTracker, data: TaskDataModule) -> None:
+        self.folder, self.identity, self.tracker, self.data = folder, identity, tracker, data
+        self.started_at = datetime.now(UTC)
+        self.first_losses: list[float] = []
+        self.step = 0
+        self._train_s = self._eval_s = 0.0
+        self._train_since: float | None = None
+        self._eval_since: float | None = None
+        self.flops_per_token: float | None = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the operations of a step."""
+        assert isinstance(pl_module, EmergenceModule)
+        self.flops_per_token = environment.flops_per_token(pl_module.model, pl_module.task)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self.step = trainer.global_step
+        self._train_since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the first losses; end the run if the loss is not finite.
+
+        Raises:
+            Diverged: if the loss is NaN or infinite.
+        """
+        self.step = trainer.global_step
+        loss: torch.Tensor = outputs["loss"]
+        # Reading a loss makes a GPU wait, so there it is looked at only now and then once the first ones are kept.
+        if loss.device.type != "cpu" and len(self.first_losses) == N_FIRST_LOSSES and self.step % N_FIRST_LOSSES:
+            return
+        value = loss.item()
+        if not math.isfinite(value):
+            raise Diverged(f"training loss is {value} at step {self.step}")
+        if len(self.first_losses) < N_FIRST_LOSSES:
+            self.first_losses.append(value)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the training clock, start the evaluation clock."""
+        self._eval_since = time.perf_counter()
+        if self._train_since is not None:
+            self._train_s += self._eval_since - self._train_since
+            self._train_since = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the evaluation clock, start the training clock; end the run if the evaluation is not finite.
+
+        Raises:
+            Diverged: if the held-out loss is NaN or infinite.
+        """
+        assert self._eval_since is not None and isinstance(pl_module, EmergenceModule)
+        now = time.perf_counter()
+        self._eval_s += now - self._eval_since
+        self._eval_since = None
+        if not trainer.sanity_checking:
+            self._train_since = now
+        assert pl_module.evaluation is not None
+        if not math.isfinite(loss := pl_module.evaluation.metrics["loss_nats"]):
+            raise Diverged(f"held-out loss is {loss} at step {trainer.global_step}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to tell the whole story."""
+        running = 0.0 if self._train_since is None else time.perf_counter() - self._train_since
+        return {
+            "started_at": self.started_at.isoformat(),
+            "step": self.step,
+            "first_losses": list(self.first_losses),
+            "train_s": self._train_s + running,
+            "eval_s": self._eval_s,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from `state_dict`."""
+        self.started_at = datetime.fromisoformat(state_dict["started_at"])
+        self.step = state_dict["step"]  # a run cut short after its last step trains no further
+        self.first_losses = list(state_dict["first_losses"])
+        self._train_s, self._eval_s = state_dict["train_s"], state_dict["eval_s"]
+
+    def outcome(self) -> str:
+        """How a run that nothing cut short has ended."""
+        protocol = self.identity.protocol
+        solved = self.tracker.hittings[protocol.primary].step is not None
+        if solved and (self.step == protocol.max_steps or protocol.stop_when_solved):
+            return "solved"
+        return "censored" if self.step == protocol.max_steps else "interrupted"
+
+    def write(self, module: EmergenceModule, status: str, error: str | None) -> Record:
+        """Write curves, picture and, last and atomically, the record.
+
+        Raises:
+            OSError: if a file cannot be written.
+        """
+        if self._train_since is not None:
+            self._train_s += time.perf_counter() - self._train_since
+            self._train_since = None
+        curves = None
+        if (path := self.folder / RECORD).exists() and read_record(path).status not in FINAL_STATUSES:
+            path.unlink()  # it speaks of the curves that are replaced now
+        if self.tracker.curves:
+            table = curves_table(self.tracker.curves)
+            content = table.to_parquet(None, index=False)
+            (self.folder / CURVES).write_bytes(content)
+            curves = Curves(file=CURVES, sha256=hashlib.sha256(content).hexdigest())
+        record = self._record(module, status, error, curves)
+        if curves is not None:
+            write_curves_plot(self.folder / PICTURE, record, table)
+        write_record(path, record)
+        return record
+
+    def _record(self, module: EmergenceModule, status: str, error: str | None, curves: Curves | None) -> Record:
+        task, identity = module.task, self.identity
+        device = module.device
+        tokens = self.step * identity.protocol.tokens_per_step
+        rows = [row for row in self.tracker.curves if math.isfinite(row["loss_nats"])]
+        return Record(
+            schema_version=1,
+            status=status,  # type: ignore[arg-type]
+            error=error,
+            suite=None,
+            cell=None,
+            architecture=identity.architecture,
+            task=identity.task,
+            protocol=identity.protocol,
+            protocol_hash=protocol_hash(identity.task, identity.protocol),
+            optimizer=identity.optimizer,
+            seeds=identity.seeds,
+            hits={n: Hit(step=h.step, previous_step=h.previous_step) for n, h in self.tracker.hittings.items()},
+            first_loss_nats=rows[0]["loss_nats"] if rows and rows[0]["step"] == 0 else None,
+            final=_final(rows[-1]) if rows else None,
+            chance_loss_nats=task.chance_loss_nats,
+            floor_loss_nats=task.floor_loss_nats,
+            steps=self.step,
+            tokens=tokens,
+            parameters=sum(p.numel() for p in module.model.parameters()),
+            state_bytes=None,
+            flops_per_token=self.flops_per_token,
+            precision=identity.precision,
+            first_batch_hash=batch_hash(self.data),
+            first_losses_nats=tuple(self.first_losses),
+            wall_train_s=self._train_s,
+            wall_eval_s=self._eval_s,
+            wall_compile_s=0.0,  # nothing is compiled yet
+            tokens_per_s=tokens / self._train_s if self._train_s > 0 else None,
+            peak_memory_bytes=environment.peak_memory_bytes(device),
+            hardware=environment.hardware(device),
+            versions=environment.versions(),
+            git=environment.git_state(),
+            started_at=self.started_at,
+            ended_at=datetime.now(UTC),
+            curves=curves,
+        )
+
+
+def _final(row: Mapping[str, Any]) -> Final:
+    own = {k: v for k, v in row.items() if k not in {"step", "loss_by_position_nats", *_COMMON}}
+    return Final(step=row["step"], **{name: row[name] for name in _COMMON}, task_metrics=own)
+
+
+def curves_table(curves: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row an evaluation: step, the metrics, loss_by_position_nats (a float32 list of length L)."""
+    arrays = [{**row, "loss_by_position_nats": row["loss_by_position_nats"].numpy()} for row in curves]
+    return pd.DataFrame(arrays)
+
+
+def batch_hash(data: TaskDataModule) -> str:
+    """SHA-256 (hex) of the first training batch: (B, S*T) tokens as little-endian int32, row by row."""
+    tokens = data.task.batch(0, data.batch_size).numpy()
+    return hashlib.sha256(tokens.astype(np.dtype("<i4")).tobytes()).hexdigest()

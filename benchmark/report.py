@@ -1,0 +1,74 @@
+"""What a person reads when a command ends."""
+
+import sys
+import traceback
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.checkpoint import CHECKPOINT
+from benchmark.module import EmergenceModule
+from benchmark.recorder import CURVES, PICTURE, RECORD
+from benchmark.run import CONFIG, Outcome
+from leaderboard.record import Hit, Record
+
+
+def print_outcome(outcome: Outcome, folder: Path) -> None:
+    """Print how a run ended and where its files are; after an error, the traceback first.
+
+    Args:
+        outcome: of the run.
+        folder: its run folder.
+    """
+    record = outcome.record
+    if outcome.error is not None:
+        traceback.print_exception(outcome.error)
+    table = Table(title=f"{record.architecture.name} on {record.task.name}", title_justify="left", show_header=False)
+    table.add_row("status", record.status + (f" ({record.error})" if record.error else ""))
+    for target in record.protocol.targets:
+        primary = "  (primary)" if target.name == record.protocol.primary else ""
+        what = f"{target.name}: {target.metric} {target.op} {target.value:.4g}{primary}"
+        table.add_row(what, _hit(record.hits[target.name], record))
+    if record.final is not None:
+        floor = "unknown" if record.floor_loss_nats is None else f"{record.floor_loss_nats:.4f}"
+        table.add_row(
+            f"loss at step {record.final.step} (nats)",
+            f"{record.final.loss_nats:.4f}; floor {floor}, chance {record.chance_loss_nats:.4f}",
+        )
+        table.add_row("accuracy, exact match", f"{record.final.accuracy:.3f}, {record.final.exact_match:.3f}")
+    speed = "" if record.tokens_per_s is None else f"; {record.tokens_per_s:,.0f} tokens/s"
+    table.add_row("trained", f"{record.steps} steps, {record.tokens:,} tokens, {record.wall_train_s:.1f} s{speed}")
+    console = Console()
+    console.print(table)
+    files = {RECORD: "record", CURVES: "curves", PICTURE: "plot", CONFIG: "configuration", CHECKPOINT: "checkpoint"}
+    for name, what in files.items():
+        if (folder / name).exists():
+            console.print(f"{what:>13}: {folder / name}", soft_wrap=True, highlight=False)
+    console.print(f"{'TensorBoard':>13}: tensorboard --logdir {folder}", soft_wrap=True, highlight=False)
+    if record.status == "interrupted":
+        console.print(f"{'go on':>13}: python -m benchmark resume {folder}", soft_wrap=True, highlight=False)
+    if outcome.exit_code and record.error:
+        print(f"error: run ended as {record.status}: {record.error}", file=sys.stderr)
+
+
+def _hit(hit: Hit, record: Record) -> str:
+    if hit.step is None:
+        return f"not within {record.steps} steps"
+    return f"step {hit.step}" + ("" if hit.previous_step is None else f"  (not yet at {hit.previous_step})")
+
+
+def print_evaluation(module: EmergenceModule, what: str) -> None:
+    """Print the metrics that the module holds.
+
+    Args:
+        module: after a validation or test.
+        what: name of the set.
+    """
+    assert module.evaluation is not None
+    table = Table(title=what, title_justify="left", show_header=False)
+    for name, value in module.evaluation.metrics.items():
+        table.add_row(name, f"{value:.4f}")
+    floor = module.task.floor_loss_nats
+    table.add_row("floor of loss_nats", "unknown" if floor is None else f"{floor:.4f}")
+    Console().print(table)
