@@ -80,7 +80,7 @@ class MLPMixer(SequenceModel):
         n_layers: number of blocks.
         mlp_ratio: width of the channel MLP as a multiple of d_model.
         token_mixing: "linear": one lower-triangular matrix a layer; "mlp": two with a GELU between.
-        positions: "learned" (absolute) or "none".
+        positions: "none", as in the paper: the position matrices know where they read; or "learned" (absolute).
         embedding_std: standard deviation of the initial token and position embeddings.
 
     Raises:
@@ -99,8 +99,8 @@ class MLPMixer(SequenceModel):
         n_layers: int = 1,
         mlp_ratio: int = 4,
         token_mixing: Literal["linear", "mlp"] = "linear",
-        positions: Literal["learned", "none"] = "learned",
-        embedding_std: float = 1.0,
+        positions: Literal["learned", "none"] = "none",
+        embedding_std: float = 0.02,
     ) -> None:
         require_positive(seq_len=seq_len, d_model=d_model, n_layers=n_layers, mlp_ratio=mlp_ratio)
         require_choice(("linear", "mlp"), token_mixing=token_mixing)

@@ -49,7 +49,7 @@ class SequenceModel(nn.Module, ABC):
         d_model: int,
         blocks: Sequence[nn.Module],
         positions: Positions = "learned",
-        embedding_std: float = 1.0,
+        embedding_std: float = 0.02,
     ) -> None:
         super().__init__()
         require_positive(vocab_size=vocab_size, seq_len=seq_len, d_model=d_model, n_layers=len(blocks))

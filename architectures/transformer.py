@@ -130,7 +130,7 @@ class Transformer(SequenceModel):
         n_heads: int = 8,
         mlp_ratio: int = 4,
         positions: Literal["learned", "rotary", "none"] = "learned",
-        embedding_std: float = 1.0,
+        embedding_std: float = 0.02,
     ) -> None:
         require_positive(d_model=d_model, n_layers=n_layers, n_heads=n_heads, mlp_ratio=mlp_ratio)
         require_choice(("learned", "rotary", "none"), positions=positions)

@@ -10,6 +10,7 @@ DESCRIPTION = """How fast, and how reliably over seeds, does an architecture lea
 
 Other commands: `list` names architectures, tasks and suites; `resume RUN_FOLDER` goes on with an unfinished run."""
 INTERRUPTED = 130
+LIGHTNING = ("fit", "validate", "test")
 DEBUG = "JSONARGPARSE_DEBUG"
 """Set this environment variable to true to see the traceback of a mistake."""
 
@@ -44,7 +45,11 @@ def _run(args: list[str]) -> int:
         return 0
     if args[:1] == ["resume"]:
         return _resume(args[1:])
-    return _lightning(args)
+    if args and args[0] not in LIGHTNING and not args[0].startswith("-"):
+        from benchmark.messages import unknown_command
+
+        raise ValueError(unknown_command(args[0], [*LIGHTNING, "list", "resume"]))
+    return _lightning(args or ["--help"])
 
 
 def _lightning(args: list[str], folder: Path | None = None) -> int:

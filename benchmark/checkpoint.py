@@ -38,6 +38,9 @@ class Checkpointer(Callback):
     run goes on from it bit for bit. A second signal ends the run at once, back at its last checkpoint. A signal that
     comes when training is over changes nothing: what is left to write takes a moment.
 
+    "At once" is inside a forward or backward pass, which may be long, or else before the next one: an exception in the
+    middle of a logger's locks could leave it waiting for ever.
+
     Args:
         folder: run folder; the file is ``last.ckpt``.
         identity: stored in the checkpoint, and compared on resume.
@@ -47,7 +50,7 @@ class Checkpointer(Callback):
     def __init__(self, folder: Path, identity: RunIdentity, interval_s: float) -> None:
         self.path, self.identity, self.interval_s = folder / CHECKPOINT, identity, interval_s
         self.signum: int | None = None
-        self._over = False
+        self._urgent = self._in_pass = False
         self._saved_at = time.monotonic()
 
     @contextmanager
@@ -68,9 +71,31 @@ class Checkpointer(Callback):
                 signal.signal(signum, self._on_signal)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum is not None and not self._over:
-            raise Interrupted(signum)
+        self._urgent = self.signum is not None
         self.signum = signum
+        if self._urgent and self._in_pass:
+            raise Interrupted(signum)
+
+    def _enter_pass(self) -> None:
+        self._in_pass = True
+        if self._urgent and self.signum is not None:
+            raise Interrupted(self.signum)
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        """A second signal may end the run from here."""
+        self._enter_pass()
+
+    def on_before_optimizer_step(self, *args: Any) -> None:
+        """A second signal waits from here."""
+        self._in_pass = False
+
+    def on_validation_batch_start(self, *args: Any) -> None:
+        """A second signal may end the run from here."""
+        self._enter_pass()
+
+    def on_validation_batch_end(self, *args: Any) -> None:
+        """A second signal waits from here."""
+        self._in_pass = False
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals back from Lightning, which would leave without a record."""
@@ -84,7 +109,7 @@ class Checkpointer(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Training is over."""
-        self._over = True
+        self._in_pass = False
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """End here if asked to, unless an evaluation is due first: resuming must not skip it."""
@@ -101,8 +126,7 @@ class Checkpointer(Callback):
             self.save(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Training is over: keep the final weights."""
-        self._over = True
+        """Keep the final weights."""
         self.save(trainer)
 
     def _end(self, trainer: Trainer) -> None:

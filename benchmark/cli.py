@@ -150,6 +150,9 @@ class BenchmarkCLI(LightningCLI):
         for name in ("vocab_size", "seq_len"):
             if chosen.get(name) is not None:
                 raise ValueError(f"model.{name} follows from the task: leave it out")
+        for name in ("task_seed", "data_seed"):
+            if f"--data.{name}" in {word.partition("=")[0] for word in args}:
+                raise ValueError(messages.unknown_option(f"data.{name}", ()))
         for name, value in defaults.items():
             if name in config.model.init_args and name not in chosen:
                 config.model.init_args[name] = value
@@ -164,7 +167,7 @@ class BenchmarkCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build data, model, run folder, callbacks and trainer, in this order: a mistake leaves nothing behind."""
-        config = self.config_init = self.parser.instantiate_classes(self.config)
+        config = self.config_init = self.parser.instantiate(self.config)
         get = lambda key: self._get(config, key)  # noqa: E731
         self.datamodule = get("data")
         self.model = EmergenceModule(get("model"), self.datamodule.task, get("optimizer"), get("protocol"))
@@ -197,7 +200,7 @@ class BenchmarkCLI(LightningCLI):
             return Path(self._get(self.config, "out"))
         root = Path(self._get(self.config, "out"))
         # What was asked for, as YAML from which the run can be repeated.
-        config = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False)
+        config = self._parser(self.subcommand).dump(self.config[self.subcommand])
         return create_run_folder(root, self.identity.task.name, self.identity.architecture.name, name, config)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

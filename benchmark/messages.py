@@ -43,6 +43,7 @@ def explain(message: str, words: Sequence[str], options: Iterable[str]) -> str:
         (r"Option '([^']+)' is not accepted", lambda m: unknown_option(option_of(m[1]), options)),
         (r"does not accept option '([^']+)'", lambda m: unknown_option(m[1], options)),
         (r"arguments are required: \w+\.(model|data)$", lambda m: f"--{m[1]} NAME is missing: {_known(m[1])}"),
+        (r"^Problems parsing config: (.*)$", lambda m: f"{_config_of(words)}: {m[1]}"),
         (r'^Parser key "([^"]+)": (.*)$', lambda m: f"--{option_of(m[1])}: {_plain(m[2])}"),
     )
     for pattern, explanation in patterns:
@@ -56,6 +57,13 @@ def reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     match = re.search(r"Errors: - (.*) - Expected a <class 'NoneType'>", text)
     return match[1] if match else text
+
+
+def unknown_command(word: str, commands: Sequence[str]) -> str:
+    """One line for a command that does not exist."""
+    near = difflib.get_close_matches(word, commands, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"unknown command '{word}': {hint}commands are {', '.join(commands)}"
 
 
 def unknown_option(name: str, options: Iterable[str]) -> str:
@@ -76,6 +84,13 @@ def _unknown_name(key: str, name: str) -> str:
     return f"unknown {kind} '{name}' for --{key}: {hint}{_known(key)}"
 
 
+def _config_of(words: Sequence[str]) -> str:
+    """The configuration files on a command line."""
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    files = [word.partition("=")[2] or following for word, following in pairs if re.match(r"(--config|-c)(=|$)", word)]
+    return ", ".join(files) or "configuration"
+
+
 def _names(key: str) -> list[str]:
     return sorted(ARCHITECTURES if key == "model" else TASKS)
 
@@ -87,4 +102,5 @@ def _known(key: str) -> str:
 def _plain(text: str) -> str:
     """A type complaint without Python's notation."""
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text).replace("typing.Literal", "one of ")
-    return re.sub(r"^Not of type \w+: ", "", text).replace("Expected a one of", "expected one of")
+    text = re.sub(r"^Not of type \w+: ", "", text)
+    return re.sub(r"^Expected a (.*)\. Got value", r"expected \1, got value", text)

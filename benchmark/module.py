@@ -37,9 +37,7 @@ class EmergenceModule(LightningModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Mean loss in nats over a (B, S*T) batch."""
-        loss = next_token_loss(self.model(batch[:, :-1]), batch)
-        self.log("train/loss_nats", loss.detach())
-        return loss
+        return next_token_loss(self.model(batch[:, :-1]), batch)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, with the learning rate set at every step."""
@@ -60,7 +58,7 @@ class EmergenceModule(LightningModule):
         self.held_out.update(self.model(batch[:, :-1]), batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Leave the result in `evaluation` and in the loggers under ``val/``."""
+        """Leave the result in `evaluation`, and for callbacks that monitor it under ``val/``."""
         self._conclude("val")
 
     def on_test_epoch_start(self) -> None:
@@ -72,9 +70,9 @@ class EmergenceModule(LightningModule):
         self.held_out.update(self.model(batch[:, :-1]), batch)
 
     def on_test_epoch_end(self) -> None:
-        """Leave the result in `evaluation` and in the loggers under ``test/``."""
+        """Leave the result in `evaluation`, and for callbacks that monitor it under ``test/``."""
         self._conclude("test")
 
     def _conclude(self, stage: str) -> None:
         self.evaluation = self.held_out.compute()
-        self.log_dict({f"{stage}/{name}": value for name, value in self.evaluation.metrics.items()})
+        self.log_dict({f"{stage}/{name}": value for name, value in self.evaluation.metrics.items()}, logger=False)

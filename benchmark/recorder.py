@@ -63,21 +63,26 @@ class RunRecorder(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the first losses; end the run if the loss is not finite.
+        """Keep the first losses, log the loss now and then; end the run if it is not finite.
 
         Raises:
             Diverged: if the loss is NaN or infinite.
         """
         self.step = trainer.global_step
         loss: torch.Tensor = outputs["loss"]
+        first = len(self.first_losses) < N_FIRST_LOSSES
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        logged = every > 0 and self.step % every == 0
         # Reading a loss makes a GPU wait, so there it is looked at only now and then once the first ones are kept.
-        if loss.device.type != "cpu" and len(self.first_losses) == N_FIRST_LOSSES and self.step % N_FIRST_LOSSES:
+        if loss.device.type != "cpu" and not (first or logged) and self.step % N_FIRST_LOSSES:
             return
         value = loss.item()
         if not math.isfinite(value):
             raise Diverged(f"training loss is {value} at step {self.step}")
-        if len(self.first_losses) < N_FIRST_LOSSES:
+        if first:
             self.first_losses.append(value)
+        if logged:
+            _log(trainer, {"train/loss_nats": value})
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the training clock, start the evaluation clock."""
@@ -99,6 +104,7 @@ class RunRecorder(Callback):
         if not trainer.sanity_checking:
             self._train_since = now
         assert pl_module.evaluation is not None
+        _log(trainer, {f"val/{name}": value for name, value in pl_module.evaluation.metrics.items()})
         if not math.isfinite(loss := pl_module.evaluation.metrics["loss_nats"]):
             raise Diverged(f"held-out loss is {loss} at step {trainer.global_step}")
 
@@ -193,6 +199,15 @@ class RunRecorder(Callback):
             ended_at=datetime.now(UTC),
             curves=curves,
         )
+
+
+def _log(trainer: Trainer, metrics: dict[str, float]) -> None:
+    """Pass metrics to the loggers at the number of steps made so far.
+
+    Lightning's own `log` would number them one lower, leave out step 0, and cost small models 2 % of a step.
+    """
+    for logger in trainer.loggers:
+        logger.log_metrics(metrics, step=trainer.global_step)
 
 
 def _final(row: Mapping[str, Any]) -> Final:

@@ -1,6 +1,6 @@
 """The causal MLP-Mixer, one number at a time: explicit loops over positions and channels, no matrix products.
 
-A matrix over positions is read at columns 0..l of row l only. Weights are nested lists or arrays, as `weights[row][column]`.
+A matrix over positions is read at columns 0..l of row l only. Weights are nested lists, `weight[row][column]`.
 """
 
 import math
