@@ -6,10 +6,9 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from lightning import Callback, LightningModule, Trainer
 
@@ -17,9 +16,11 @@ from benchmark import environment
 from benchmark.emergence import EmergenceTracker
 from benchmark.identity import RunIdentity
 from benchmark.module import EmergenceModule
-from benchmark.plots import write_curves_plot
 from datamodules import TaskDataModule
 from leaderboard.record import FINAL_STATUSES, Curves, Final, Hit, Record, protocol_hash, read_record, write_record
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RECORD, CURVES, PICTURE = "record.json", "curves.parquet", "curves.png"
 N_FIRST_LOSSES = 20
@@ -140,6 +141,8 @@ class RunRecorder(Callback):
         Raises:
             OSError: if a file cannot be written.
         """
+        from benchmark.plots import write_curves_plot  # here, because Altair takes long to import
+
         if self._train_since is not None:
             self._train_s += time.perf_counter() - self._train_since
             self._train_since = None
@@ -215,8 +218,10 @@ def _final(row: Mapping[str, Any]) -> Final:
     return Final(step=row["step"], **{name: row[name] for name in _COMMON}, task_metrics=own)
 
 
-def curves_table(curves: list[dict[str, Any]]) -> pd.DataFrame:
+def curves_table(curves: list[dict[str, Any]]) -> "pd.DataFrame":
     """One row an evaluation: step, the metrics, loss_by_position_nats (a float32 list of length L)."""
+    import pandas as pd
+
     arrays = [{**row, "loss_by_position_nats": row["loss_by_position_nats"].numpy()} for row in curves]
     return pd.DataFrame(arrays)
 

@@ -23,7 +23,8 @@ def position_maps(model: nn.Module) -> list[CausalPositionLinear]:
 def test_equals_explicit_loops(token_mixing: str, length: int) -> None:
     """In float64 two orders of summation agree to 1e-12; an input shorter than seq_len uses the top left corners."""
     torch.manual_seed(0)
-    model = varied(MLPMixer, 3, 7, d_model=6, mlp_ratio=2, token_mixing=token_mixing)
+    options = {"token_mixing": token_mixing, "positions": "learned"}
+    model = varied(MLPMixer, 3, 7, d_model=6, mlp_ratio=2, **options)
     tokens = random_tokens(3, 2, length)
     logits = model(tokens)
     weights = {name: value.tolist() for name, value in model.state_dict().items()}
@@ -79,7 +80,7 @@ def test_parameter_count(token_mixing: str, v: int, length: int, d: int, n: int,
     over_positions = {"linear": 1, "mlp": 2}[token_mixing] * (length**2 + length)
     over_channels = 2 * r * d * d + r * d + d
     norms = 2 * d
-    expected = v * d + length * d + n * (over_positions + over_channels + 2 * norms) + norms + v * d
+    expected = v * d + n * (over_positions + over_channels + 2 * norms) + norms + v * d
     model = MLPMixer(v, length, d_model=d, n_layers=n, mlp_ratio=r, token_mixing=token_mixing)  # type: ignore[arg-type]
     assert sum(parameter.numel() for parameter in model.parameters()) == expected
 

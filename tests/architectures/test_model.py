@@ -17,7 +17,7 @@ from benchmark.contract import small
 def test_token_and_position_embeddings_start_at_the_given_scale(cls: type[SequenceModel], std: float) -> None:
     """4,096 samples each: a standard deviation is off by 1.1 %, a mean by 1.6 % of it, so 8 % is over five of both."""
     torch.manual_seed(0)
-    model = small(cls, 128, 128, d_model=32, embedding_std=std)
+    model = small(cls, 128, 128, d_model=32, embedding_std=std, positions="learned")
     assert model.positions is not None
     for embedding in (model.embedding.weight, model.positions):
         assert embedding.std().item() == pytest.approx(std, rel=0.08)
@@ -66,7 +66,7 @@ def test_mlp_by_hand() -> None:
 )
 def test_embedding_std_must_be_positive(cls: type[SequenceModel], std: float, message: str) -> None:
     with pytest.raises(ValueError) as error:
-        small(cls, 2, 3, embedding_std=std)
+        small(cls, 2, 3, embedding_std=std, positions="learned")
     assert str(error.value) == message
 
 

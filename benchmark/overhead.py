@@ -1,0 +1,176 @@
+"""What the harness costs a step, beside a bare PyTorch loop on the CPU: `python -m benchmark.overhead`.
+
+After every step of a real run (progress bar on a pseudo-terminal, TensorBoard, recorder, checkpointer) the bare loop
+makes one step of its own: the same model, optimizer, clipping, schedule and batches. So whatever else the machine does
+disturbs both alike. There is no evaluation in between. Steps are summed up in blocks, because bar and TensorBoard act
+only now and then, and the median of the blocks' ratios counts. CPU time leaves out the time that other programs took.
+"""
+
+import copy
+import os
+import pty
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.cli import BenchmarkCLI
+from benchmark.metrics import next_token_loss
+from benchmark.module import EmergenceModule
+
+BLOCK = 50
+"""Steps between two lines of TensorBoard."""
+
+Clock = tuple[float, float]
+
+
+def now() -> Clock:
+    """Wall and CPU time of this process in seconds."""
+    return time.perf_counter(), time.process_time()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A configuration to measure: its command line settings, how many blocks, and the ratio not to be exceeded."""
+
+    name: str
+    settings: tuple[str, ...]
+    blocks: int
+    target: float
+
+
+CELLS = (
+    Cell("paper's lm", ("--model=transformer", "--data=lm"), 4, 1.05),
+    Cell("quickstart", (f"--config={Path(__file__).parents[1] / 'configs' / 'quickstart.yaml'}",), 12, 1.15),
+)
+
+
+class Interleaved(Callback):
+    """Makes one step of a bare loop after each step of a fit, and times both.
+
+    Args:
+        module: under training; the bare loop starts with the same weights.
+        batch_size: sequences in a step.
+
+    Attributes:
+        fit: (wall, CPU) seconds of every step of the fit, from the end of the bare loop's step before it.
+        bare: the same of the bare loop.
+    """
+
+    def __init__(self, module: EmergenceModule, batch_size: int) -> None:
+        self.model, self.task, self.batch_size = copy.deepcopy(module.model), module.task, batch_size
+        self.optimizer, self.schedule = module.optimizer_config.build(self.model, module.protocol.max_steps)
+        self.clip_norm = module.optimizer_config.clip_norm
+        self.fit: list[Clock] = []
+        self.bare: list[Clock] = []
+        self._since: Clock | None = None
+
+    def step(self, step: int) -> None:
+        """A step as one would write it first."""
+        tokens = self.task.batch(step, self.batch_size)
+        self.optimizer.zero_grad()
+        loss = next_token_loss(self.model(tokens[:, :-1]), tokens)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        self.schedule.step()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """The fit has made a step, the bare loop follows."""
+        start = now()
+        self.step(trainer.global_step - 1)
+        end = now()
+        if self._since is not None:  # the first step of each warms up
+            self.fit.append((start[0] - self._since[0], start[1] - self._since[1]))
+            self.bare.append((end[0] - start[0], end[1] - start[1]))
+        self._since = now()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Both did the same work, or the comparison means nothing."""
+        assert isinstance(pl_module, EmergenceModule)
+        for name, ours in pl_module.model.state_dict().items():
+            assert torch.equal(ours, self.model.state_dict()[name]), f"{name} differs from the bare loop's"
+
+
+class InterleavedCLI(BenchmarkCLI):
+    """The harness as everyone runs it, with the bare loop as a last callback."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer with everything that the protocol decides, and the bare loop."""
+        trainer = super().instantiate_trainer(**kwargs)
+        self.interleaved = Interleaved(self.model, self.datamodule.batch_size)
+        trainer.callbacks.append(self.interleaved)  # type: ignore[attr-defined]
+        return trainer
+
+
+@contextmanager
+def terminal() -> Iterator[None]:
+    """Standard output and error on a pseudo-terminal that another process reads."""
+    master, slave = pty.openpty()
+    saved = os.dup(1), os.dup(2)
+    reader = subprocess.Popen(["cat"], stdin=master, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for descriptor in (1, 2):
+        os.dup2(slave, descriptor)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, before in zip((1, 2), saved, strict=True):
+            os.dup2(before, descriptor)
+            os.close(before)
+        os.close(slave)
+        os.close(master)
+        reader.kill()
+        reader.wait()
+
+
+def measure(cell: Cell) -> Interleaved:
+    """Train for the cell's blocks and one step more."""
+    steps = cell.blocks * BLOCK + 1
+    with tempfile.TemporaryDirectory() as out, terminal():
+        protocol = [f"--protocol.max_steps={steps}", f"--protocol.eval_every={steps}"]
+        words = ["fit", *cell.settings, *protocol, "--trainer.accelerator=cpu", f"--out={out}"]
+        return InterleavedCLI(words, "").interleaved
+
+
+def blocks(seconds: list[Clock], which: int) -> list[float]:
+    """Wall (0) or CPU (1) seconds of each block of steps."""
+    return [sum(clock[which] for clock in seconds[i : i + BLOCK]) for i in range(0, len(seconds), BLOCK)]
+
+
+def main() -> None:
+    """Print the table."""
+    table = Table(title=f"Harness against a bare loop, {torch.get_num_threads()} thread(s)", title_justify="left")
+    for column in ("cell", "clock", "bare ms a step", "harness ms a step", "ratio (range of blocks)", "target"):
+        table.add_column(column)
+    for cell in CELLS:
+        times = measure(cell)
+        for which, clock in enumerate(("wall", "CPU")):
+            fit, bare = blocks(times.fit, which), blocks(times.bare, which)
+            ratios = [ours / theirs for ours, theirs in zip(fit, bare, strict=True)]
+            table.add_row(
+                cell.name,
+                clock,
+                *(f"{median(seconds) / BLOCK * 1e3:.2f}" for seconds in (bare, fit)),
+                f"{median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
+                f"<= {cell.target}",
+            )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
