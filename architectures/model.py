@@ -10,6 +10,9 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+HEAD_STD = 0.02
+"""Small, so that a model starts at a uniform guess: logits of variance D * 0.02^2 on normed inputs, loss near ln V."""
+
 Positions = Literal["learned", "none"]
 
 
@@ -65,6 +68,7 @@ class SequenceModel(nn.Module, ABC):
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(d_model)
         self.head = nn.Linear(d_model, vocab_size, bias=False)
+        nn.init.normal_(self.head.weight, std=HEAD_STD)
 
     @property
     def backend(self) -> str:

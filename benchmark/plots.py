@@ -66,8 +66,12 @@ def _loss(record: Record, curves: pd.DataFrame) -> alt.LayerChart | alt.FacetCha
         .encode(x=_STEP, y=alt.Y("nats:Q", title="held-out loss (nats)"), color=alt.Color("loss:N", title="mean over"))
     )
     rule = alt.Chart(level).mark_rule(strokeDash=[6, 4]).encode(y="nats:Q")
-    text = alt.Chart(level).mark_text(align="right", dy=-6).encode(y="nats:Q", text="level", x=alt.value(_WIDTH))
-    return alt.layer(_hits(record).mark_rule(strokeDash=[2, 3], color="#888"), curve, rule, text).properties(
+    text = alt.Chart(level).encode(y="nats:Q", text="level")
+    # A run starts at chance and ends at the floor: each name stands where the curve is not.
+    chance = text.transform_filter("datum.level == 'chance'").mark_text(align="right", dy=-6)
+    floor = text.transform_filter("datum.level != 'chance'").mark_text(align="left", dy=-6)
+    names = alt.layer(chance.encode(x=alt.value(_WIDTH)), floor.encode(x=alt.value(4)))
+    return alt.layer(_hits(record).mark_rule(strokeDash=[2, 3], color="#888"), curve, rule, names).properties(
         width=_WIDTH, height=_HEIGHT
     )
 
