@@ -36,9 +36,13 @@ class EmergenceProgressBar(ProgressBar):
         self.tokens_per_step, self.eval_every, self.headline = tokens_per_step, eval_every, headline
         self.enabled = True
         self._progress: Progress | None = None
-        self._console = Console(stderr=True)
+        self._console = self.make_console()
         self._shown_at = 0.0
         self._plain_every = 1
+
+    def make_console(self) -> Console:
+        """Where the bar is shown: standard error, so that standard output can be piped."""
+        return Console(stderr=True)
 
     def disable(self) -> None:
         """Lightning switches bars off on all ranks but the first."""
