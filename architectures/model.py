@@ -5,7 +5,7 @@ Shape letters: B batch, L positions, D model width, V vocabulary, H heads, K hea
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,46 @@ HEAD_STD = 0.02
 """Small, so that a model starts at a uniform guess: logits of variance D * 0.02^2 on normed inputs, loss near ln V."""
 
 Positions = Literal["learned", "none"]
+
+
+State = tuple[Tensor, ...]
+"""What a recurrent block remembers: tensors whose first dimension is the batch and whose size never grows."""
+
+
+class RecurrentBlock(nn.Module, ABC):
+    """A residual block that reads a sequence from left to right, with a state of fixed size.
+
+    One method serves training and inference: reading L tokens at once, or one, from any state.
+    """
+
+    @abstractmethod
+    def initial_state(self, batch_size: int) -> State:
+        """The state before the first token, on the device and in the dtype of the parameters."""
+
+    @abstractmethod
+    def scan(self, x_BLD: Tensor, state: State) -> tuple[Tensor, State]:
+        """Read L positions.
+
+        Args:
+            x_BLD: (B, L, D), L at least 1.
+            state: after the position before the first of these; left as it is.
+
+        Returns:
+            (B, L, D) and the state after the last position.
+        """
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """(B, L, D) to (B, L, D), from the initial state."""
+        return self.scan(x_BLD, self.initial_state(len(x_BLD)))[0]
+
+
+class ModelState(NamedTuple):
+    """What a streaming model remembers of the tokens read so far."""
+
+    position: int
+    """How many tokens were read."""
+    blocks: tuple[State, ...]
+    """The state of every block."""
 
 
 class SequenceModel(nn.Module, ABC):
@@ -75,23 +115,36 @@ class SequenceModel(nn.Module, ABC):
         """Which implementation of the sequence operator runs; records carry it."""
         return "torch"
 
-    def embed(self, tokens_BL: Tensor) -> Tensor:
+    @property
+    def streams(self) -> bool:
+        """Whether `step` works: every block is a `RecurrentBlock`, so that the state has a fixed size."""
+        return all(isinstance(block, RecurrentBlock) for block in self.blocks)
+
+    @property
+    def state_bytes(self) -> int | None:
+        """Memory of one sequence between two steps, counted from its tensors; None for a model that does not stream."""
+        if not self.streams:
+            return None
+        return sum(part.nbytes for state in self.initial_state(1).blocks for part in state)
+
+    def embed(self, tokens_BL: Tensor, start: int = 0) -> Tensor:
         """Token embedding plus positions.
 
         Args:
             tokens_BL: (B, L) integers in 0..V-1.
+            start: position of the first of them.
 
         Returns:
             (B, L, D).
 
         Raises:
-            ValueError: if L exceeds seq_len.
+            ValueError: if start + L exceeds seq_len.
         """
-        length = tokens_BL.shape[1]
-        if length > self.seq_len:
-            raise ValueError(f"input of {length} tokens is longer than seq_len = {self.seq_len} of this model")
+        end = start + tokens_BL.shape[1]
+        if end > self.seq_len:
+            raise ValueError(f"input of {end} tokens is longer than seq_len = {self.seq_len} of this model")
         x_BLD = self.embedding(tokens_BL)
-        return x_BLD if self.positions is None else x_BLD + self.positions[:length]
+        return x_BLD if self.positions is None else x_BLD + self.positions[start:end]
 
     def unembed(self, x_BLD: Tensor) -> Tensor:
         """Final norm and head: (B, L, D) to next-token logits (B, L, V)."""
@@ -110,6 +163,45 @@ class SequenceModel(nn.Module, ABC):
         for block in self.blocks:
             x_BLD = block(x_BLD)
         return self.unembed(x_BLD)
+
+    def initial_state(self, batch_size: int) -> ModelState:
+        """The state before the first token.
+
+        Raises:
+            TypeError: if this architecture has no state of fixed size to stream with.
+        """
+        return ModelState(0, tuple(block.initial_state(batch_size) for block in self._recurrent_blocks()))
+
+    def scan(self, tokens_BL: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """Read L more tokens: `forward` that goes on from a state.
+
+        Args:
+            tokens_BL: (B, L) integers in 0..V-1.
+            state: of `initial_state`, `scan` or `step`; left as it is.
+
+        Returns:
+            logits (B, L, V) and the state after the last token.
+
+        Raises:
+            TypeError: if this architecture has no state of fixed size to stream with.
+            ValueError: if more than seq_len tokens have been read in all.
+        """
+        x_BLD, states = self.embed(tokens_BL, state.position), []
+        for block, before in zip(self._recurrent_blocks(), state.blocks, strict=True):
+            x_BLD, after = block.scan(x_BLD, before)
+            states.append(after)
+        return self.unembed(x_BLD), ModelState(state.position + tokens_BL.shape[1], tuple(states))
+
+    def step(self, tokens_B: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """Read one token of every sequence: (B,) to next-token logits (B, V) and the new state; otherwise as `scan`."""
+        logits_BLV, state = self.scan(tokens_B[:, None], state)
+        return logits_BLV[:, 0], state
+
+    def _recurrent_blocks(self) -> list[RecurrentBlock]:
+        blocks = [block for block in self.blocks if isinstance(block, RecurrentBlock)]
+        if len(blocks) < len(self.blocks):
+            raise TypeError(f"{type(self).__name__} has blocks without a state of fixed size: it cannot stream")
+        return blocks
 
 
 def require_positive(**sizes: int) -> None:

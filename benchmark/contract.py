@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from architectures import SequenceModel
+from architectures.model import ModelState
 from datamodules import CellularAutomata, LinearMap, Task
 
 SMALL = {"d_model": 32, "n_layers": 2, "n_heads": 4}
@@ -38,8 +39,14 @@ def variants(cls: Architecture) -> list[dict[str, Any]]:
     arguments, found = inspect.signature(cls).parameters, [dict[str, Any]()]
     for name, hint in get_type_hints(cls.__init__).items():
         values = get_args(hint) if get_origin(hint) is Literal else (False, True) if hint is bool else ()
+        if name == "backend":  # fused kernels run on a CUDA device only, where tests of their own check them
+            values = tuple(value for value in values if value != "fused")
         found += [{name: value} for value in values if value != arguments[name].default]
     return found
+
+
+class NotOffered(Exception):
+    """A check does not apply, because the architecture does not claim the ability that it is about; says which."""
 
 
 @contextmanager
@@ -151,6 +158,39 @@ def check_independent_sequences(cls: Architecture, **options: Any) -> None:
 
 
 @seeded()
+def check_streaming(cls: Architecture, *, seq_len: int = 70, **options: Any) -> None:
+    """One token at a time, and in pieces, from a state of fixed size: the logits of the whole sequence at once."""
+    model, tokens = varied(cls, 5, seq_len, **options), random_tokens(5, 3, seq_len)
+    if not model.streams:
+        raise NotOffered("no state of fixed size to stream with")
+    with torch.no_grad():
+        logits, state, pieces = model(tokens), model.initial_state(3), list[Tensor]()
+        require(state_sizes(model.initial_state(1)) * 3 == state_sizes(state), "the state does not grow with the batch")
+        for token in tokens.T:
+            before = copy.deepcopy(state)
+            piece, after = model.step(token, state)
+            require(state_sizes(after) == state_sizes(state), f"the state changed its size at token {after.position}")
+            same = all(torch.equal(x, y) for x, y in zip(state_parts(before), state_parts(state), strict=True))
+            require(same, "a step changes the state that it was given")
+            pieces.append(piece)
+            state = after
+        require_equal(torch.stack(pieces, 1), logits, "token by token")
+        half, state = model.scan(tokens[:, : seq_len // 2], model.initial_state(3))
+        rest, _ = model.scan(tokens[:, seq_len // 2 :], state)
+    require_equal(torch.cat([half, rest], 1), logits, "in two pieces")
+
+
+def state_parts(state: ModelState) -> list[Tensor]:
+    """The tensors of all blocks."""
+    return [part for block in state.blocks for part in block]
+
+
+def state_sizes(state: ModelState) -> int:
+    """Bytes of all tensors."""
+    return sum(part.nbytes for part in state_parts(state))
+
+
+@seeded()
 def check_initial_scale(cls: Architecture, **options: Any) -> None:
     """Starts near a uniform guess, with token and position embeddings at one scale.
 
@@ -259,6 +299,7 @@ CHECKS: tuple[Check, ...] = (
     check_causality_by_gradient,
     check_causality_by_perturbation,
     check_independent_sequences,
+    check_streaming,
     check_initial_scale,
     check_reproducible,
     check_copies,

@@ -1,5 +1,6 @@
 """What a record says about the machine, the code and the model: measured or asked for, never typed in."""
 
+import copy
 import os
 import platform
 import resource
@@ -26,7 +27,7 @@ _CPU_ATTENTION = {
     ),
 }
 
-PACKAGES = ("emergence-benchmark", "torch", "lightning", "torchmetrics", "numpy")
+PACKAGES = ("emergence-benchmark", "torch", "lightning", "torchmetrics", "numpy", "numba", "fla-core", "mamba-ssm")
 
 
 def hardware(device: torch.device) -> Hardware:
@@ -80,14 +81,17 @@ def git_state() -> Git:
 def flops_per_token(model: SequenceModel, task: Task) -> float:
     """Floating-point operations of one training step (forward and backward) per token, counted on one sequence.
 
-    PyTorch's counter sees matrix products, convolutions and attention, a multiplication and an addition each as one;
-    elementwise work is left out, as usual, and attention counts all L x L pairs.
+    PyTorch's counter sees matrix products, convolutions, attention and our scans, a multiplication and an addition each
+    as one; elementwise work is left out, as usual, and attention counts all L x L pairs. A copy on the CPU is counted,
+    because fused CUDA kernels cannot be seen, so that records of all devices count alike.
     """
-    device = next(model.parameters()).device
-    tokens = task.batch(0, 1, device=device)
+    model = copy.deepcopy(model).cpu()
+    for module in model.modules():
+        if getattr(module, "backend_asked", None) == "fused":
+            module.backend_asked = "auto"  # type: ignore[assignment]
+    tokens = task.batch(0, 1)
     with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter, torch.enable_grad():
         next_token_loss(model(tokens[:, :-1]), tokens).backward()
-    model.zero_grad(set_to_none=True)
     return counter.get_total_flops() / task.n_tokens
 
 

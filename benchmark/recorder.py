@@ -185,7 +185,7 @@ class RunRecorder(Callback):
             steps=self.step,
             tokens=tokens,
             parameters=sum(p.numel() for p in module.model.parameters()),
-            state_bytes=None,
+            state_bytes=module.model.state_bytes,
             flops_per_token=self.flops_per_token,
             precision=identity.precision,
             first_batch_hash=batch_hash(self.data),

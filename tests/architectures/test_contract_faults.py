@@ -89,7 +89,7 @@ class InfiniteSlope(Planted):
 class BypassesEmbedding(Planted):
     """Hides its input from the gradient check."""
 
-    def embed(self, tokens_BL: Tensor) -> Tensor:
+    def embed(self, tokens_BL: Tensor, start: int = 0) -> Tensor:
         return self.embedding.weight[tokens_BL]
 
 
@@ -107,7 +107,7 @@ class ZeroGate(Planted):
 class BatchPlace(Planted):
     """Adds the place in the batch."""
 
-    def embed(self, tokens_BL: Tensor) -> Tensor:
+    def embed(self, tokens_BL: Tensor, start: int = 0) -> Tensor:
         x_BLD = super().embed(tokens_BL)
         return x_BLD + torch.arange(len(x_BLD))[:, None, None]
 
@@ -134,7 +134,7 @@ class RemembersInput(Planted):
 
     state: Tensor | float = 0.0
 
-    def embed(self, tokens_BL: Tensor) -> Tensor:
+    def embed(self, tokens_BL: Tensor, start: int = 0) -> Tensor:
         x_BLD = super().embed(tokens_BL) + self.state
         self.state = x_BLD.detach().mean()
         return x_BLD
