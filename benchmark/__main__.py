@@ -1,5 +1,6 @@
-"""``python -m benchmark``: train, evaluate and list."""
+"""``python -m benchmark``: train, evaluate, list, check, measure and begin."""
 
+import importlib
 import logging
 import os
 import sys
@@ -8,9 +9,12 @@ from pathlib import Path
 
 DESCRIPTION = """How fast, and how reliably over seeds, does an architecture learn a sparse attention pattern?
 
-Other commands: `list` names architectures, tasks and suites; `resume RUN_FOLDER` goes on with an unfinished run."""
+Other commands: `list` names architectures, tasks and suites; `resume RUN_FOLDER` goes on with an unfinished run;
+`check NAME` runs an architecture's contract, `new NAME` writes a new one to start from, `speed` times them all."""
 INTERRUPTED = 130
 LIGHTNING = ("fit", "validate", "test")
+OWN = ("check", "new", "speed")
+"""Commands that a module of the same name runs: `benchmark.NAME.NAME_command`."""
 DEBUG = "JSONARGPARSE_DEBUG"
 """Set this environment variable to true to see the traceback of a mistake."""
 
@@ -45,10 +49,13 @@ def _run(args: list[str]) -> int:
         return 0
     if args[:1] == ["resume"]:
         return _resume(args[1:])
+    if args and args[0] in OWN:
+        code: int = getattr(importlib.import_module(f"benchmark.{args[0]}"), f"{args[0]}_command")(args[1:])
+        return code
     if args and args[0] not in LIGHTNING and not args[0].startswith("-"):
         from benchmark.messages import unknown_command
 
-        raise ValueError(unknown_command(args[0], [*LIGHTNING, "list", "resume"]))
+        raise ValueError(unknown_command(args[0], [*LIGHTNING, "list", "resume", *OWN]))
     return _lightning(args or ["--help"])
 
 

@@ -83,11 +83,12 @@ def flops_per_token(model: SequenceModel, task: Task) -> float:
 
     PyTorch's counter sees matrix products, convolutions, attention and our scans, a multiplication and an addition each
     as one; elementwise work is left out, as usual, and attention counts all L x L pairs. A copy on the CPU is counted,
-    because fused CUDA kernels cannot be seen, so that records of all devices count alike.
+    because fused CUDA kernels cannot be seen, and with the compiled scans, so that records of all devices and backends
+    count alike.
     """
     model = copy.deepcopy(model).cpu()
     for module in model.modules():
-        if getattr(module, "backend_asked", None) == "fused":
+        if hasattr(module, "backend_asked"):
             module.backend_asked = "auto"  # type: ignore[assignment]
     tokens = task.batch(0, 1)
     with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter, torch.enable_grad():

@@ -47,8 +47,8 @@ def delta_rule(
     """
     dtype = torch.promote_types(v.dtype, torch.float32)
     q, k, a, b, log_w, values = (x.to(dtype) for x in (q, k, a, b, log_w, v))
-    if state is None:
-        state = v.new_zeros((v.shape[0], v.shape[2], k.shape[3], v.shape[3]), dtype=dtype)
+    shape = (v.shape[0], v.shape[2], k.shape[3], v.shape[3])
+    state = v.new_zeros(shape, dtype=dtype) if state is None else state.to(dtype)
     if implementation == "numba":
         inputs = (q, k, values, a, b, log_w.exp().expand_as(k), state)
         y, state, _ = _compiled(*(x.contiguous() for x in inputs))

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from architectures import SequenceModel
 from benchmark import contract
-from benchmark.contract import CHECKS, TRAINING_CHECKS, Check
+from benchmark.contract import CHECKS, TRAINING_CHECKS, Check, NotOffered
+from tests.architectures.streaming_faults import STREAMING_FAULTS, Recurrent
 
 
 class Block(nn.Module):
@@ -239,6 +240,7 @@ FAULTS = [
     (contract.check_no_leak, mixing(future), "leak: the loss on random tokens is 0"),
     (contract.check_no_leak, ZeroGate, "leak: the loss on random tokens is 0"),
     (contract.check_overfits, mixing(torch.zeros_like), "one batch of lm was not learnt by heart"),
+    *STREAMING_FAULTS,
 ]
 
 
@@ -257,7 +259,13 @@ def test_every_check_has_a_fault(check: Check) -> None:
 @pytest.mark.parametrize("check", [*CHECKS, contract.check_no_leak])
 def test_without_its_fault_the_planted_model_passes(check: Check) -> None:
     """So each failure above is the fault's doing."""
-    check(Planted)
+    check(Recurrent if check is contract.check_streaming else Planted)
+
+
+def test_streaming_is_not_asked_of_a_model_without_a_state() -> None:
+    with pytest.raises(NotOffered, match="no state of fixed size"):
+        contract.check_streaming(Planted)
+    assert Planted(5, 9).state_bytes is None
 
 
 def test_a_check_leaves_the_random_state() -> None:

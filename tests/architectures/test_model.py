@@ -10,6 +10,7 @@ from torch import nn
 from architectures import ARCHITECTURES, SequenceModel
 from architectures.model import MLP
 from benchmark.contract import small
+from tests.architectures.streaming_faults import Recurrent
 
 
 @pytest.mark.parametrize("std", [0.02, 1.0, 3.0])
@@ -75,3 +76,24 @@ def test_a_long_input_is_refused_with_both_lengths(cls: type[SequenceModel]) -> 
     with pytest.raises(ValueError) as error:
         small(cls, 2, 7)(torch.zeros(1, 8, dtype=torch.int64))
     assert str(error.value) == "input of 8 tokens is longer than seq_len = 7 of this model"
+
+
+def test_state_bytes_are_counted_from_the_state() -> None:
+    """One vector of width 24 a sequence, in the dtype of the parameters."""
+    model = Recurrent(2, 7, d_model=24)
+    assert (model.streams, model.state_bytes) == (True, 24 * 4)
+    assert model.double().state_bytes == 24 * 8
+
+
+def test_a_stream_longer_than_the_model_is_refused() -> None:
+    model = Recurrent(2, 7)
+    _, state = model.scan(torch.zeros(1, 7, dtype=torch.int64), model.initial_state(1))
+    with pytest.raises(ValueError, match="input of 8 tokens is longer than seq_len = 7 of this model"):
+        model.step(torch.zeros(1, dtype=torch.int64), state)
+
+
+def test_a_model_without_a_state_says_that_it_cannot_stream() -> None:
+    model = ARCHITECTURES["transformer"](2, 7, d_model=8)
+    assert (model.streams, model.state_bytes) == (False, None)
+    with pytest.raises(TypeError, match="transformer has blocks without a state of fixed size: it cannot stream"):
+        model.initial_state(1)
