@@ -1,24 +1,28 @@
-# Needs make and Python 3.11 or newer; everything else is installed into .venv.
+# Needs make and Python 3.11 or newer; everything else is installed into .venv (test-kernels: into .venv-kernels).
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
 ARGS   ?=
 
+# transformers, an oracle of the tests, calls fla as soon as it can import it, device or not: fla gets its own environment.
+KERNEL_VENV := .venv-kernels
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types clean
+.PHONY: help setup run test test-kernels lint types clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments for run or test']"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: $(STAMP) ## Create .venv and install the pinned dependencies (skipped while nothing changed)
+setup: $(VENV)/.installed ## Create .venv and install the pinned dependencies (skipped while nothing changed)
 
 # Touched only when everything succeeded, so an interrupted set-up starts again.
-$(STAMP): pyproject.toml constraints.txt
+$(VENV)/.installed: EXTRAS := test,dev
+$(KERNEL_VENV)/.installed: EXTRAS := kernels
+%/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, but $(PYTHON) is {v[0]}.{v[1]}: try make setup PYTHON=python3.12")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	@test -x $*/bin/python || $(PYTHON) -m venv $*
+	$*/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 run: setup ## Train the quickstart example (ARGS='--seed 1' overrides any setting)
@@ -28,12 +32,15 @@ run: setup ## Train the quickstart example (ARGS='--seed 1' overrides any settin
 test: setup ## Run every test, the slow ones included (ARGS="-m 'not slow'" leaves them out)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
+test-kernels: $(KERNEL_VENV)/.installed ## Test the fused kernels, on a CUDA device or in Triton's interpreter
+	OMP_NUM_THREADS=1 $(KERNEL_VENV)/bin/python -m pytest -n 2 tests/kernels $(ARGS)
+
 lint: setup ## Check style and imports with ruff
 	$(BIN)/ruff check .
 
 types: setup ## Check types with mypy
 	$(BIN)/mypy
 
-clean: ## Remove caches and the environment; runs and results stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+clean: ## Remove caches and the environments; runs and results stay
+	rm -rf $(VENV) $(KERNEL_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,7 +6,8 @@ Rows are sequences. The inner loops run over the channels, which are contiguous,
 import numpy as np
 from numpy.typing import NDArray
 
-from architectures.scan.compiled import exp, loop
+from architectures.scan.compiled import loop
+from architectures.scan.elementary import exp
 
 Array = NDArray[np.floating]
 
@@ -19,7 +20,8 @@ def forward(x: Array, weight: Array, bias: Array, y: Array, first: int, last: in
     for n in range(first, last):
         for t in range(y.shape[1]):
             y_t = y[n, t]
-            y_t[:] = bias
+            for d in range(channels):
+                y_t[d] = bias[d]
             for i in range(width):
                 w_i, x_i = weight[i], x[n, t + i]
                 for d in range(channels):
@@ -39,7 +41,8 @@ def backward(
     for n in range(first, last):
         for t in range(dy.shape[1]):
             dy_t, dbias_n = dy[n, t], dbias[n]
-            z[:] = bias
+            for d in range(channels):
+                z[d] = bias[d]
             for i in range(width):
                 w_i, x_i = weight[i], x[n, t + i]
                 for d in range(channels):

@@ -49,11 +49,12 @@ def delta_rule(
     q, k, a, b, log_w, values = (x.to(dtype) for x in (q, k, a, b, log_w, v))
     shape = (v.shape[0], v.shape[2], k.shape[3], v.shape[3])
     state = v.new_zeros(shape, dtype=dtype) if state is None else state.to(dtype)
-    if implementation == "numba":
-        inputs = (q, k, values, a, b, log_w.exp().expand_as(k), state)
-        y, state, _ = _compiled(*(x.contiguous() for x in inputs))
-    else:
-        y, state = _chunked(q, k, values, a, b, log_w, state)
+    with torch.autocast(v.device.type, enabled=False):  # which would turn the products to half precision
+        if implementation == "numba":
+            inputs = (q, k, values, a, b, log_w.exp().expand_as(k), state)
+            y, state, _ = _compiled(*(x.contiguous() for x in inputs))
+        else:
+            y, state = _chunked(q, k, values, a, b, log_w, state)
     return y.to(v.dtype), state
 
 

@@ -20,15 +20,19 @@ def forward(
     """Outputs `y`; `state` goes from the initial to the final one, `saved` keeps it at the start of every chunk."""
     n_keys, n_values, n_chunks = q.shape[1], v.shape[1], (length + chunk - 1) // chunk
     u, y_t = np.empty(n_values, q.dtype), np.empty(n_values, q.dtype)
+    zero = q.dtype.type(0)
     for n in range(first, last):
         s = state[n]
         for t in range(length):
             if t % chunk == 0:
-                saved[n * n_chunks + t // chunk] = s
+                saved_t = saved[n * n_chunks + t // chunk]
+                for i in range(n_keys):
+                    for j in range(n_values):
+                        saved_t[i, j] = s[i, j]
             row = ((n // heads) * length + t) * heads + n % heads
             v_t = v[row]
-            u[:] = 0
-            y_t[:] = 0
+            for j in range(n_values):
+                u[j] = y_t[j] = zero
             for i in range(n_keys):
                 a_i = a[row, i]
                 for j in range(n_values):
@@ -39,11 +43,12 @@ def forward(
                     s_ij = w_i * s[i, j] + k_i * v_t[j] + b_i * u[j]
                     s[i, j] = s_ij
                     y_t[j] += q_i * s_ij
-            y[row] = y_t
+            for j in range(n_values):
+                y[row, j] = y_t[j]
 
 
 @loop
-def backward(
+def backward(  # noqa: PLR0912 - one loop nest, that a chunk's states stay local to
     q: Array, k: Array, v: Array, a: Array, b: Array, w: Array, saved: Array, dy: Array,
     dq: Array, dk: Array, dv: Array, da: Array, db: Array, dw: Array, dstate: Array,
     length: int, heads: int, chunk: int, first: int, last: int,
@@ -61,11 +66,15 @@ def backward(
         for c in range(n_chunks - 1, -1, -1):
             start = c * chunk
             steps = min(chunk, length - start)
-            states[0] = saved[n * n_chunks + c]
+            s, saved_c = states[0], saved[n * n_chunks + c]
+            for i in range(n_keys):
+                for j in range(n_values):
+                    s[i, j] = saved_c[i, j]
             for m in range(steps):
                 row = ((n // heads) * length + start + m) * heads + n % heads
                 s, s_new, u, v_t = states[m], states[m + 1], us[m], v[row]
-                u[:] = 0
+                for j in range(n_values):
+                    u[j] = zero
                 for i in range(n_keys):
                     a_i = a[row, i]
                     for j in range(n_values):
@@ -77,8 +86,8 @@ def backward(
             for m in range(steps - 1, -1, -1):
                 row = ((n // heads) * length + start + m) * heads + n % heads
                 s, s_new, u, v_t, dy_t = states[m], states[m + 1], us[m], v[row], dy[row]
-                du[:] = 0
-                dv_t[:] = 0
+                for j in range(n_values):
+                    du[j] = dv_t[j] = zero
                 for i in range(n_keys):
                     q_i, k_i, b_i = q[row, i], k[row, i], b[row, i]
                     dq_i = dk_i = db_i = dw_i = zero
@@ -92,7 +101,8 @@ def backward(
                         dv_t[j] += k_i * d_ij
                         du[j] += b_i * d_ij
                     dq[row, i], dk[row, i], db[row, i], dw[row, i] = dq_i, dk_i, db_i, dw_i
-                dv[row] = dv_t
+                for j in range(n_values):
+                    dv[row, j] = dv_t[j]
                 for i in range(n_keys):
                     w_i, a_i = w[row, i], a[row, i]
                     da_i = zero

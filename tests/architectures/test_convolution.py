@@ -41,7 +41,7 @@ def test_equals_the_sum(implementation: str, length: int, given: str, dtype: tor
         (short_convolution, {"implementation": implementation}, dtype),
     ):
         leaves = {name: x.to(kind).requires_grad_() for name, x in inputs.items()}
-        y, state = convolve(**leaves, **options)  # type: ignore[operator]
+        y, state = convolve(**leaves, **options)  # type: ignore[arg-type]
         gradients = torch.autograd.grad([y, state], list(leaves.values()), [x.to(kind) for x in upstream])
         found.append([y, state, *gradients])
     for expected, actual in zip(*found, strict=True):

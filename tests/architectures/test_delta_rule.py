@@ -7,9 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from architectures.scan.delta_rule import CHUNK, delta_rule
-from tests.oracles.delta_rule import delta_rule as oracle
+from architectures.scan import delta_rule as ours
+from architectures.scan.delta_rule import CHUNK
+from tests.oracles import delta_rule as theirs
 
+delta_rule: Any = ours.delta_rule
+oracle: Any = theirs.delta_rule
 IMPLEMENTATIONS = ("torch", "numba")
 # float32 keeps 7 digits and the sums of a step have up to 64 terms; the float64 forms differ in the order of sums only.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -116,6 +119,19 @@ def test_half_precision_is_computed_in_float32(implementation: str) -> None:
     assert (y.dtype, state.dtype) == (torch.bfloat16, torch.float32)
     assert torch.equal(y, expected.bfloat16())
     assert torch.equal(state, expected_state)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_autocast_leaves_it_in_float32(implementation: str) -> None:
+    def under_autocast(*inputs: Tensor, **options: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return delta_rule(*inputs, **options)
+
+    inputs = example(1, 70)
+    found, expected = (
+        results(rule, inputs, torch.float32, implementation=implementation) for rule in (under_autocast, delta_rule)
+    )
+    assert all(torch.equal(x, y) for x, y in zip(found, expected, strict=True))
 
 
 def test_nan_stays_nan() -> None:

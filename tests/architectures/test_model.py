@@ -93,7 +93,7 @@ def test_a_stream_longer_than_the_model_is_refused() -> None:
 
 
 def test_a_model_without_a_state_says_that_it_cannot_stream() -> None:
-    model = ARCHITECTURES["transformer"](2, 7, d_model=8)
+    model = small(ARCHITECTURES["transformer"], 2, 7)
     assert (model.streams, model.state_bytes) == (False, None)
     with pytest.raises(TypeError, match="transformer has blocks without a state of fixed size: it cannot stream"):
         model.initial_state(1)
