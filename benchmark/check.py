@@ -68,9 +68,11 @@ def _check(cls: type[SequenceModel], config: Namespace, console: Console) -> int
     options = vars(config.get("model", Namespace()))
     if options:  # a value that does not fit is a mistake of the command, not a fault of the architecture
         small(cls, 5, 9, **options)
+    # What the user fixed stays fixed; the other options vary.
+    cases = [options | variant for variant in variants(cls) if not variant.keys() & options.keys()]
     failures = 0
-    _print(console, Text(f"{cls.__name__} ({source_file(cls)})"))
-    for name, work in _work(cls, options, not config.get("fast", False)):
+    _print(console, Text(f"{cls.__name__} ({source_file(cls)}) with {', '.join(_typed(case) for case in cases)}"))
+    for name, work in _work(cls, cases, not config.get("fast", False)):
         with console.status(f"{cls.__name__}: {name}"):
             line = work()
         table = Table.grid(Column(width=25), Column(width=11), Column(), padding=(0, 2, 0, 0))
@@ -87,17 +89,15 @@ def _print(console: Console, text: Text) -> None:
 
 
 def _work(
-    cls: type[SequenceModel], options: dict[str, Any], training: bool
+    cls: type[SequenceModel], cases: list[dict[str, Any]], training: bool
 ) -> Iterator[tuple[str, Callable[[], Line]]]:
     """Name and work of every line."""
-    # What the user fixed stays fixed; the other options vary.
-    cases = [options | variant for variant in variants(cls) if not variant.keys() & options.keys()]
     for check in CHECKS:
         yield title(check), partial(run_check, check, cls, cases)
     for check in TRAINING_CHECKS if training else ():
-        yield title(check), partial(run_check, check, cls, [options])
+        yield title(check), partial(run_check, check, cls, cases[:1])
     for fact in FACTS:
-        yield title(fact), partial(run_fact, fact, cls, options)
+        yield title(fact), partial(run_fact, fact, cls, cases[0])
 
 
 def title(function: Callable[..., Any]) -> str:
@@ -107,7 +107,7 @@ def title(function: Callable[..., Any]) -> str:
 
 def run_check(check: Check, cls: type[SequenceModel], cases: list[dict[str, Any]]) -> Line:
     """Run a check on every case (constructor options); the first failure is told."""
-    failures, passed, detail = list[str](), 0, inspect.cleandoc(check.__doc__ or "").partition("\n")[0]
+    failures, passed, not_offered = list[str](), 0, ""
     for case in cases:
         try:
             check(cls, **case)
@@ -115,18 +115,18 @@ def run_check(check: Check, cls: type[SequenceModel], cases: list[dict[str, Any]
         except NotOffered as reason:
             not_offered = str(reason)
         except Exception as error:  # whatever a stranger's model raises is a finding
-            failures.append(said(error) + _with(case))
+            failures.append(said(error) + (f" (with {_typed(case)})" if case else ""))
     if failures:
         more = f"; {len(failures)} of {len(cases)} variants fail" if failures[1:] else ""
         return Line("failed", failures[0] + more)
     if not passed:
         return Line("not offered", not_offered)
-    return Line("passed", f"{detail} [{passed} variants]" if passed > 1 else detail)
+    return Line("passed", inspect.cleandoc(check.__doc__ or "").partition("\n")[0])
 
 
-def _with(case: dict[str, Any]) -> str:
-    """Which variant, as it is typed; nothing for the default one."""
-    return " with " + " ".join(f"--model.{name} {value}" for name, value in case.items()) if case else ""
+def _typed(case: dict[str, Any]) -> str:
+    """Constructor options as they are typed."""
+    return " ".join(f"--model.{name} {value}" for name, value in case.items()) or "default options"
 
 
 def run_fact(fact: Callable[[SequenceModel], str], cls: type[SequenceModel], options: dict[str, Any]) -> Line:
@@ -136,7 +136,7 @@ def run_fact(fact: Callable[[SequenceModel], str], cls: type[SequenceModel], opt
     except NotOffered as reason:
         return Line("not offered", str(reason))
     except Exception as error:
-        return Line("failed", said(error) + _with(options))
+        return Line("failed", said(error))
 
 
 def parameters(model: SequenceModel) -> str:

@@ -22,7 +22,7 @@ class CommandParser(ArgumentParser):
     """
 
     def __init__(self, command: str, **kwargs: Any) -> None:
-        super().__init__(prog=f"python -m benchmark {command}", **kwargs)
+        super().__init__(prog=f"python -m benchmark {command}", allow_abbrev=False, **kwargs)
         self.words: Sequence[str] = ()
 
     def parse(self, words: Sequence[str], **kwargs: Any) -> Namespace:

@@ -11,16 +11,16 @@ import copy
 import inspect
 import math
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from architectures import SequenceModel
 from architectures.model import ModelState
+from benchmark.contract_training import adamw, cross_entropy, train
 from datamodules import CellularAutomata, LinearMap, Task
 
 SMALL = {"d_model": 32, "n_layers": 2, "n_heads": 4}
@@ -267,25 +267,6 @@ def check_overfits(cls: Architecture, *, steps: int = 1500, **options: Any) -> N
             if loss < 0.05:
                 break
         require(loss < 0.05, f"one batch of {task.name} was not learnt by heart: loss {loss:.3f} after {steps} steps")
-
-
-def cross_entropy(model: SequenceModel, tokens: Tensor, scored: Tensor | slice = slice(None)) -> Tensor:
-    """Mean next-token loss in nats on whole sequences (B, L + 1), over the `scored` ones of the L positions."""
-    return F.cross_entropy(model(tokens[:, :-1])[:, scored].flatten(0, 1), tokens[:, 1:][:, scored].flatten())
-
-
-def adamw(model: SequenceModel) -> torch.optim.Optimizer:
-    """AdamW at 3e-3, without weight decay."""
-    return torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
-
-
-def train(model: SequenceModel, optimizer: torch.optim.Optimizer, batches: Iterable[Tensor]) -> None:
-    """One step a batch of whole sequences, gradients clipped to norm 1."""
-    for tokens in batches:
-        optimizer.zero_grad()
-        cross_entropy(model, tokens).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
 
 
 def _seeded_model(cls: Architecture, seed: int, options: dict[str, Any]) -> SequenceModel:

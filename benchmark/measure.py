@@ -84,7 +84,7 @@ def peak_bytes(step: TrainingStep) -> int:
     step.optimizer.zero_grad()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
         step()
-    results = profiler.profiler.kineto_results  # type: ignore[union-attr]
+    results = profiler.profiler.kineto_results
     changes = [(event.start_ns(), event.nbytes()) for event in results.events() if event.name() == "[memory]"]
     changes.sort(key=lambda change: change[0])
     return max(accumulate(size for _, size in changes), default=0)

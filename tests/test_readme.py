@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ def test_the_example_architecture_passes_the_contract(
         cls = ARCHITECTURES["running_mean"]
         assert cls is readme_example.RunningMean
         for check in contract.CHECKS:
-            check(cls)
+            with suppress(contract.NotOffered):
+                check(cls)
     finally:
         ARCHITECTURES.pop("running_mean", None)
         sys.modules.pop("readme_example", None)

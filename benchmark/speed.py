@@ -1,0 +1,171 @@
+"""``python -m benchmark speed``: what a token of training costs each architecture, all in one run.
+
+Forward, backward and AdamW on one thread, in CPU time, so that other programs count as little as possible. What they do
+to caches and clock rates still counts: therefore the models take turns, one step each a round, and the fastest round
+stands for each, because every disturbance only adds time. The first step, which compiles, is left out.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from jsonargparse import ActionYesNo
+from jsonargparse.typing import PositiveInt
+from rich.console import Console
+from rich.progress import Progress
+from torch import nn
+
+from architectures import ARCHITECTURES
+from benchmark.commands import CommandParser, architecture, said
+from benchmark.measure import TrainingStep, cpu_seconds, one_thread, peak_bytes, sized
+from benchmark.speed_peers import PEERS
+
+D_MODEL, N_LAYERS, TOKENS = 128, 2, 4096
+"""Size of every model, and tokens a step at every length."""
+
+BASELINE = "transformer"
+
+
+@dataclass
+class Timing:
+    """One model at one length."""
+
+    step: TrainingStep
+    seconds: list[float] = field(default_factory=list)
+    peak_bytes: int | None = None
+
+    @property
+    def token_seconds(self) -> float:
+        """CPU seconds a token, of the fastest round."""
+        return min(self.seconds) / self.step.n_tokens
+
+    @property
+    def token_bytes(self) -> float | None:
+        """Memory of a step, a token; None where it was not measured."""
+        return None if self.peak_bytes is None else self.peak_bytes / self.step.n_tokens
+
+
+@dataclass
+class Entry:
+    """A model to measure.
+
+    Attributes:
+        name: for the table.
+        build: makes it for a length.
+        longest: the greatest length to measure; None has no limit.
+        most_tokens: in a step; None has no limit.
+        ours: registered here.
+        timings: by length.
+        error: why it could not be measured.
+    """
+
+    name: str
+    build: Callable[[int], nn.Module]
+    longest: int | None = None
+    most_tokens: int | None = None
+    ours: bool = True
+    timings: dict[int, Timing] = field(default_factory=dict)
+    error: str | None = None
+
+    def warm_up(self, length: int) -> None:
+        """Build it and make its first step; what goes wrong is kept in `error`."""
+        if self.error is not None or (self.longest is not None and length > self.longest):
+            return
+        tokens = min(TOKENS, self.most_tokens or TOKENS)
+        try:
+            step = TrainingStep(self.build(length), max(1, tokens // length), length)
+            step()
+        except Exception as error:  # one model that cannot run must not cost the others their measurement
+            self.error = said(error)
+            self.timings.clear()
+        else:
+            self.timings[length] = Timing(step)
+
+
+def speed_command(words: list[str]) -> int:
+    """Measure and print; the exit code is 1 if a registered architecture could not be measured, otherwise 0.
+
+    Args:
+        words: the command line after ``speed``.
+
+    Raises:
+        ValueError: a mistake in the command, in one line.
+    """
+    from benchmark.speed_table import markdown, print_table
+
+    parser = CommandParser(
+        "speed",
+        description="Tokens a CPU-second of training (forward, backward, AdamW), one thread, and memory a token.",
+    )
+    parser.add_argument("--models", type=str, default="", help=f"names with commas between; all, and {BASELINE} always")
+    parser.add_argument("--lengths", type=str, default="128,512,2048", help="positions, with commas between")
+    parser.add_argument("--rounds", type=PositiveInt, default=5, help="the fastest of so many counts")
+    parser.add_argument("--peers", action=ActionYesNo, default=True, help="the transformers library's models too")
+    parser.add_argument("--out", type=str, default="", help="write the table into this Markdown file too")
+    config = parser.parse(words)
+    entries, lengths = chosen(config.models, config.peers), parsed_lengths(config.lengths)
+    out = Path(config.out) if config.out else None
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise ValueError(f"--out: {out} is not a file in a folder that exists")
+
+    measure(entries, lengths, config.rounds)
+    print_table(entries, lengths, config.rounds)
+    if out is not None:
+        out.write_text(markdown(entries, lengths, config.rounds))
+    return int(any(entry.ours and entry.error is not None for entry in entries))
+
+
+def chosen(names: str, peers: bool) -> list[Entry]:
+    """What to measure, the baseline first.
+
+    Args:
+        names: with commas between; empty for every registered architecture.
+        peers: the transformers library's models too.
+
+    Raises:
+        ValueError: if a name is unknown.
+    """
+    asked = [name.strip() for name in names.split(",")] if names else list(ARCHITECTURES)
+    classes = {name: architecture(name) for name in (BASELINE, *asked)}
+    size = {"d_model": D_MODEL, "n_layers": N_LAYERS}
+    entries = [Entry(name, partial(sized, cls, **size)) for name, cls in classes.items()]
+    for peer in PEERS if peers else ():
+        build = partial(peer.build, D_MODEL, N_LAYERS)
+        entries.append(Entry(f"transformers: {peer.name}", build, peer.longest, peer.most_tokens, ours=False))
+    return entries
+
+
+def parsed_lengths(text: str) -> list[int]:
+    """Lengths in rising order, from numbers with commas between.
+
+    Raises:
+        ValueError: if one is not a whole number of at least 1.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise ValueError(f"--lengths must be whole numbers from 1 up with commas between, like 128,512; got '{text}'")
+    return sorted({int(word) for word in words})
+
+
+def measure(entries: list[Entry], lengths: list[int], rounds: int) -> None:
+    """Fill in the timings of every entry."""
+    console = Console(stderr=True)
+    with one_thread(), Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(entries) * len(lengths) * (rounds + 1))
+        for length in lengths:
+            for entry in entries:
+                progress.update(task, advance=1, description=f"warm-up: {entry.name}, L = {length}")
+                entry.warm_up(length)
+        for turn in range(rounds):
+            for length in lengths:
+                for entry in entries:
+                    progress.update(task, advance=1, description=f"round {turn + 1}: {entry.name}, L = {length}")
+                    if length in entry.timings:
+                        timing = entry.timings[length]
+                        timing.seconds.append(cpu_seconds(timing.step))
+        progress.update(task, description="memory")
+        for entry in entries:
+            for length in lengths[-2:]:
+                if length in entry.timings:
+                    entry.timings[length].peak_bytes = peak_bytes(entry.timings[length].step)

@@ -1,0 +1,114 @@
+"""The table of ``python -m benchmark speed``: in the terminal and as Markdown."""
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from statistics import median
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from architectures import SequenceModel
+from benchmark.environment import hardware, versions
+from benchmark.measure import VOCAB_SIZE, one_thread
+from benchmark.speed import BASELINE, D_MODEL, N_LAYERS, TOKENS, Entry
+
+NONE = "-"
+
+
+def header(lengths: list[int]) -> list[str]:
+    """Titles of the columns."""
+    names = ["model", "backend", "parameters", *(f"L = {length}" for length in lengths)]
+    shorter, longest = lengths[-2:][0], lengths[-1]
+    if shorter < longest:
+        names.append(f"time a token, {longest} : {shorter}")
+    return [*names, f"KiB a token, L = {longest}", f": {BASELINE}'s, L = {shorter}"]
+
+
+def rows(entries: list[Entry], lengths: list[int]) -> list[list[str]]:
+    """One line an entry that could be measured, in the order of `header`."""
+    shorter, longest = lengths[-2:][0], lengths[-1]
+    baseline = next(entry for entry in entries if entry.name == BASELINE).timings
+    table = []
+    for entry in entries:
+        if entry.error is not None or not entry.timings:
+            continue
+        timings = entry.timings
+        model = next(iter(timings.values())).step.model
+        backend = model.backend if isinstance(model, SequenceModel) else "torch"
+        # Positions and position matrices grow with the length: the size at the longest.
+        count = sum(parameter.numel() for parameter in timings[max(timings)].step.model.parameters())
+        line = [entry.name, backend, f"{count:,}"]
+        for length in lengths:
+            if length not in timings:
+                line.append(NONE)
+                continue
+            seconds = timings[length].token_seconds
+            slower = f" ({seconds / baseline[length].token_seconds:.2f})" if length in baseline else ""
+            line.append(f"{1 / seconds:,.0f}{slower}")
+        both = shorter in timings and longest in timings
+        if shorter < longest:
+            ratio = timings[longest].token_seconds / timings[shorter].token_seconds if both else None
+            line.append(NONE if ratio is None else f"{ratio:.2f}")
+        ours = timings[longest].token_bytes if longest in timings else None
+        theirs = baseline[shorter].token_bytes if shorter in baseline else None
+        line.append(NONE if ours is None else f"{ours / 1024:,.1f}")
+        line.append(NONE if ours is None or not theirs else f"{ours / theirs:.2f}")
+        table.append(line)
+    return table
+
+
+def notes(entries: list[Entry], lengths: list[int], rounds: int) -> list[str]:
+    """What the figures are, how they were taken, on what; and what could not be measured."""
+    timings = [timing for entry in entries for timing in entry.timings.values()]
+    late = [median(timing.seconds) / min(timing.seconds) - 1 for timing in timings]
+    with one_thread():
+        machine = hardware(torch.device("cpu"))
+    found = {name: v for name, v in versions().items() if name in ("python", "torch", "numba")}
+    try:
+        found["transformers"] = version("transformers")
+    except PackageNotFoundError:
+        found["transformers"] = "not installed"
+    lines = [
+        f"Under L: tokens a CPU-second (forward, backward, AdamW), in brackets times slower than {BASELINE}."
+        f" Width {D_MODEL}, {N_LAYERS} layers, {TOKENS:,} tokens a step, {VOCAB_SIZE} token values, float32.",
+        "Parameters: at the longest length, learned positions included."
+        " Memory: the most that a step holds at any moment beyond weights and optimizer state.",
+        f"CPU time, the fastest of {rounds} rounds in which the models take turns; the median round took"
+        f" {median(late):.0%} longer, {max(late):.0%} at worst." if late else "",
+        f"{machine.name}, {machine.cores} cores, {machine.threads} thread,"
+        f" OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}; "
+        + ", ".join(f"{name} {v}" for name, v in found.items()) + ".",
+    ]  # fmt: skip
+    for entry in entries:
+        if entry.error is not None:
+            lines.append(f"{entry.name} could not be measured: {entry.error}")
+        elif entry.most_tokens is not None and entry.timings:
+            lines.append(
+                f"{entry.name}: {entry.most_tokens} tokens a step and no length above {entry.longest}: too slow."
+            )
+    return [line for line in lines if line]
+
+
+def print_table(entries: list[Entry], lengths: list[int], rounds: int) -> None:
+    """Print it."""
+    table = Table()
+    for i, name in enumerate(header(lengths)):
+        table.add_column(name, justify="left" if i < 2 else "right")
+    for line in rows(entries, lengths):
+        table.add_row(*line)
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        console.width = 180
+    console.print(table)
+    for note in notes(entries, lengths, rounds):
+        console.print(note, highlight=False, markup=False)
+
+
+def markdown(entries: list[Entry], lengths: list[int], rounds: int) -> str:
+    """The same as a Markdown page."""
+    names = header(lengths)
+    lines = [names, ["---", "---", *["---:"] * (len(names) - 2)], *rows(entries, lengths)]
+    table = [f"| {' | '.join(line)} |" for line in lines]
+    listed = [f"- {note}" for note in notes(entries, lengths, rounds)]
+    return "\n".join(["# Speed", "", *table, "", *listed, ""])
