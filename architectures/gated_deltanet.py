@@ -31,6 +31,7 @@ Shape letters: B batch, L positions, D, H, K, V, C and W as above.
 """
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -122,6 +123,10 @@ class GatedDeltaMixer(nn.Module):
         self.head_norm = RMSNorm(head_dim * expand_v, eps=NORM_EPS)
         self.out = nn.Linear(values, d_model, bias=False)
 
+    def implementation(self, like: Tensor) -> str:
+        """Which implementation runs on tensors of this device and dtype."""
+        return choose(self.backend_asked, like.device, LIBRARY, n_keys=self.head_dim, dtype=like.dtype)
+
     def initial_state(self, batch_size: int) -> State:
         """Zeros: the last W - 1 inputs of the convolution (B, W - 1, C) and S transposed (B, H, K, V)."""
         channels, width = self.filters.shape
@@ -132,7 +137,7 @@ class GatedDeltaMixer(nn.Module):
 
     def scan(self, x_BLD: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, L, D) to (B, L, D) and the state after the last position."""
-        implementation = choose(self.backend_asked, x_BLD.device, LIBRARY)
+        implementation = self.implementation(x_BLD)
         on_cpu = "numba" if implementation == "numba" else "torch"
         inputs, memory = state
         qkv_BLC, inputs = short_convolution(self.qkv(x_BLD), self.filters, state=inputs, implementation=on_cpu)
@@ -260,9 +265,8 @@ class GatedDeltaNet(SequenceModel):
             positions=positions,
             embedding_std=embedding_std,
         )
-        self.backend_asked = backend
 
     @property
     def backend(self) -> str:
         """Which implementation of the gated delta rule runs where the parameters are."""
-        return choose(self.backend_asked, self.embedding.weight.device, LIBRARY)
+        return cast(GatedDeltaNetBlock, self.blocks[0]).mixer.implementation(self.embedding.weight)

@@ -21,7 +21,7 @@ share them; the optimizer decays A_log, skip and biases like every parameter, if
 """
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,10 @@ class MambaBlock(RecurrentBlock):
             delta = torch.empty(d_inner).uniform_(math.log(DT_MIN), math.log(DT_MAX)).exp()
             self.dt_proj.bias.copy_(delta + torch.log(-torch.expm1(-delta)))  # the inverse of softplus
 
+    def implementation(self, like: Tensor) -> str:
+        """Which implementation runs on tensors of this device and dtype."""
+        return choose(self.backend_asked, like.device, LIBRARY, n_keys=self.A_log.shape[1], dtype=like.dtype)
+
     def initial_state(self, batch_size: int) -> State:
         """The last W - 1 inputs of the convolution (B, W - 1, D), and h (B, N, D); zeros."""
         (d_inner, d_conv), d_state = self.conv_weight.shape, self.A_log.shape[1]
@@ -86,7 +90,7 @@ class MambaBlock(RecurrentBlock):
         return self._read(x_BLD, None, None)[0]
 
     def _read(self, x_BLD: Tensor, inputs: Tensor | None, h: Tensor | None) -> tuple[Tensor, State]:
-        implementation = choose(self.backend_asked, x_BLD.device, LIBRARY)
+        implementation = self.implementation(x_BLD)
         d_state = self.A_log.shape[1]
         u = self.norm(x_BLD)
         x, inputs = short_convolution(
@@ -141,7 +145,6 @@ class Mamba(SequenceModel):
         rank = math.ceil(d_model / 16) if dt_rank == "auto" else dt_rank
         if not isinstance(rank, int) or rank < 1:
             raise ValueError(f"model.dt_rank must be auto or a whole number from 1 on, got {dt_rank}")
-        self.backend_asked: Backend = backend
         super().__init__(
             vocab_size,
             seq_len,
@@ -156,4 +159,4 @@ class Mamba(SequenceModel):
     @property
     def backend(self) -> str:
         """What runs the scan where the parameters are: "numba", "torch" or "mamba_ssm"."""
-        return choose(self.backend_asked, self.embedding.weight.device, LIBRARY)
+        return cast(MambaBlock, self.blocks[0]).implementation(self.embedding.weight)

@@ -80,6 +80,10 @@ class Mamba2Block(RecurrentBlock):
         with torch.no_grad():
             self.out_proj.weight /= math.sqrt(n_layers)
 
+    def implementation(self, like: Tensor) -> str:
+        """Which implementation runs on tensors of this device and dtype."""
+        return choose(self.backend_asked, like.device, LIBRARY, n_keys=self.d_state, dtype=like.dtype)
+
     def initial_state(self, batch_size: int) -> State:
         """Zeros."""
         d_convolved, d_conv = self.conv_weight.shape
@@ -89,7 +93,7 @@ class Mamba2Block(RecurrentBlock):
     def scan(self, x_BLD: Tensor, state: State) -> tuple[Tensor, State]:
         """Read L positions; see `RecurrentBlock.scan`."""
         conv_state, ssm_state = state
-        implementation = choose(self.backend_asked, x_BLD.device, LIBRARY)
+        implementation = self.implementation(x_BLD)
         # Three products instead of one to be split: the gradient of a split is a copy.
         weights = self.in_proj.weight.split([self.d_inner, len(self.conv_weight), len(self.D)])
         u_BLD = self.norm(x_BLD)
@@ -199,7 +203,7 @@ class Mamba2(SequenceModel):
     @property
     def backend(self) -> str:
         """Which implementation of the recurrence and the convolution runs."""
-        return choose(cast(Mamba2Block, self.blocks[0]).backend_asked, self.embedding.weight.device, LIBRARY)
+        return cast(Mamba2Block, self.blocks[0]).implementation(self.embedding.weight)
 
 
 def require_divisor(name: str, size: int, whole_name: str, whole: int) -> None:

@@ -15,6 +15,12 @@ INSTALL = {
 }
 """How to get the libraries of fused kernels, by the name under which each is imported."""
 
+MAX_KEYS = 256
+"""Keys a head, or states a channel, that a fused kernel keeps on chip at once."""
+
+KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+"""What fused kernels compute in."""
+
 
 @cache
 def installed(package: str) -> bool:
@@ -42,13 +48,17 @@ def require_backend(backend: str, library: str) -> None:
         raise ValueError(f"model.backend = fused needs {library}, which is not installed: {INSTALL[library]}")
 
 
-def choose(backend: str, device: torch.device, library: str) -> str:
+def choose(
+    backend: str, device: torch.device, library: str, *, n_keys: int = 1, dtype: torch.dtype = torch.float32
+) -> str:
     """The implementation that runs on a device; never fails for "auto" and "torch".
 
     Args:
         backend: one of `Backend`.
         device: where the tensors are.
         library: package of the fused kernel, a key of `INSTALL`.
+        n_keys: keys a head, or states a channel.
+        dtype: of the tensors.
 
     Returns:
         "torch", "numba" (compiled loops, CPU only) or `library`.
@@ -56,8 +66,9 @@ def choose(backend: str, device: torch.device, library: str) -> str:
     Raises:
         ValueError: if "fused" is asked for and the tensors are not on a CUDA device or the library is missing.
     """
-    if device.type == "cuda" and backend != "torch" and installed(library):
-        return library
+    fits = n_keys <= MAX_KEYS and dtype in KERNEL_DTYPES
+    if device.type == "cuda" and backend != "torch" and installed(library) and (fits or backend == "fused"):
+        return library  # whose adapter says what does not fit
     if backend == "fused":
         raise ValueError(f"model.backend = fused needs {library} and tensors on a CUDA device, these are on {device}")
     return "numba" if backend == "auto" and device.type == "cpu" and installed("numba") else "torch"

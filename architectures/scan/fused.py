@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MAX_KEYS = 256
-"""Keys a head, or states a channel, that a kernel keeps on chip at once."""
+from architectures.scan.backend import KERNEL_DTYPES, MAX_KEYS
 
 _TILE = 16
 
@@ -168,7 +167,7 @@ def selective_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tu
 
 
 def _require_kernel_fits(dtype: torch.dtype, **widths: int) -> None:
-    if dtype not in (torch.float16, torch.bfloat16, torch.float32):
+    if dtype not in KERNEL_DTYPES:
         raise ValueError(
             f"model.backend: the fused kernel computes in half or single precision, not {dtype}; use torch"
         )

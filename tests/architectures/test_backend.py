@@ -1,5 +1,7 @@
 """Which implementation runs, on machines with and without a GPU and the optional libraries."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -30,6 +32,14 @@ def test_choice(
 ) -> None:
     machine(monkeypatch, *packages)
     assert backend.choose(asked, device, "fla") == runs
+
+
+@pytest.mark.parametrize("kernel_limit", [{"n_keys": 257}, {"dtype": torch.float64}], ids=str)
+def test_auto_passes_over_a_kernel_that_does_not_fit(monkeypatch: pytest.MonkeyPatch, kernel_limit: Any) -> None:
+    machine(monkeypatch, "fla", cuda=True)
+    assert backend.choose("auto", CUDA, "fla", n_keys=256, dtype=torch.bfloat16) == "fla"
+    assert backend.choose("auto", CUDA, "fla", **kernel_limit) == "torch"
+    assert backend.choose("fused", CUDA, "fla", **kernel_limit) == "fla"  # whose adapter says what does not fit
 
 
 @pytest.mark.parametrize(("device", "packages"), [(CPU, ("numba", "fla")), (CUDA, ("numba",))])

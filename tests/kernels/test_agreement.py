@@ -92,7 +92,7 @@ def test_models_on_the_kernels(cls: type[Any], options: dict[str, Any], monkeypa
         return {"logits": logits} | gradients
 
     expected = results(copy.deepcopy(model))
-    monkeypatch.setattr(sys.modules[cls.__module__], "choose", lambda *args: "fla")
+    monkeypatch.setattr(sys.modules[cls.__module__], "choose", lambda *args, **kwargs: "fla")
     assert model.backend == "fla"
     # float32 on both sides, and norms amplify its rounding up to 1e-4; on CUDA the kernels multiply in TF32, 11 bits
     assert_close(results(model), expected, 5e-2 if CUDA else 1e-3)

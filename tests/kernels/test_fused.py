@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from architectures.scan import fused
+from architectures.scan.backend import MAX_KEYS
 from tests.oracles.delta_rule import delta_rule
 
 CUDA = torch.cuda.is_available()
@@ -224,6 +225,6 @@ def test_what_does_not_fit(operator: str) -> None:
     ):
         adapter(**example(operator, 1, WEAK))
     if operator != "ssd":
-        wide = example(operator, 1, WEAK, sizes=(1, 1, fused.MAX_KEYS + 1, 8))
+        wide = example(operator, 1, WEAK, sizes=(1, 1, MAX_KEYS + 1, 8))
         with pytest.raises(ValueError, match=r"^model\.backend: .* at most 256 keys a head, here are 257; .*$"):
             adapter(**{name: x.float() for name, x in wide.items()})

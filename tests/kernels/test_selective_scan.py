@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from architectures.scan import fused
+from architectures.scan.backend import MAX_KEYS
 from tests.oracles.delta_rule import delta_rule
 
 INTERFACE = "mamba_ssm.ops.selective_scan_interface"
@@ -116,6 +117,6 @@ def test_what_does_not_fit() -> None:
         ValueError, match=r"^model\.backend: .* half or single precision, not torch\.float64; use torch$"
     ):
         fused.selective_scan(*example(1))
-    wide = [tensor.float() for tensor in example(1, states=fused.MAX_KEYS + 1)]
+    wide = [tensor.float() for tensor in example(1, states=MAX_KEYS + 1)]
     with pytest.raises(ValueError, match=r"^model\.backend: .* at most 256 states a channel, here are 257; .*$"):
         fused.selective_scan(*wide)
