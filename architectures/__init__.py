@@ -6,10 +6,12 @@ from architectures.mamba2 import Mamba2
 from architectures.mlp_mixer import MLPMixer
 from architectures.model import RecurrentBlock, SequenceModel
 from architectures.registry import ARCHITECTURES, register
+from architectures.rwkv import RWKV
 from architectures.transformer import Transformer
 
 __all__ = [
     "ARCHITECTURES",
+    "RWKV",
     "GatedDeltaNet",
     "MLPMixer",
     "Mamba",

@@ -55,11 +55,11 @@ def assert_close(name: str, actual: Tensor | None, expected: Tensor | None) -> N
 
 
 @pytest.mark.parametrize("implementation", ["auto", "torch"])
-@pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 127])
+@pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 127, 512])
 def test_equals_the_mixer_of_transformers(implementation: Any, length: int) -> None:
     """The whole block, forward and the gradients of the input and of all weights, batch 1 and 3."""
     torch.manual_seed(length)
-    model = Mamba(V, 127, d_model=D, d_state=4, backend=implementation)
+    model = Mamba(V, 512, d_model=D, d_state=4, backend=implementation)
     with torch.no_grad():
         for parameter in model.parameters():  # off its initial values, where many weights are equal
             parameter.add_(torch.randn_like(parameter), alpha=0.2)
