@@ -29,7 +29,7 @@ model:
   init_args:
     d_model: 128
     mlp_ratio: 4
-    positions: none
+    positions: learned
 """
 
 PYPROJECT = """\

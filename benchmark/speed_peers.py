@@ -91,9 +91,15 @@ def gated_deltanet(d_model: int, n_layers: int, length: int) -> dict[str, Any]:
     return {**size, **heads, **widths, "num_experts": 0, "layer_types": ["linear_attention"] * n_layers}
 
 
+def rwkv4(d_model: int, n_layers: int, length: int) -> dict[str, Any]:
+    """Version 4: the library has no later one."""
+    return {"hidden_size": d_model, "num_hidden_layers": n_layers, "context_length": length}
+
+
 PEERS = (
     Peer("GPT-2, sdpa", "GPT2Config", "GPT2LMHeadModel", gpt2),
     Peer("Mamba", "MambaConfig", "MambaForCausalLM", mamba, longest=128, most_tokens=128),
     Peer("Mamba-2", "Mamba2Config", "Mamba2ForCausalLM", mamba2),
     Peer("Gated DeltaNet (Qwen3-Next)", "Qwen3NextConfig", "Qwen3NextForCausalLM", gated_deltanet),
+    Peer("RWKV-4", "RwkvConfig", "RwkvForCausalLM", rwkv4, longest=512),
 )

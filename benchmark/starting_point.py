@@ -90,7 +90,7 @@ class StartingPoint(SequenceModel):
         d_model: width D of the residual stream.
         n_layers: number of blocks.
         mlp_ratio: MLP width as a multiple of d_model.
-        positions: "none": the recurrence knows the order; or "learned" (absolute).
+        positions: "learned" (absolute) or "none": the recurrence knows the order, but the tasks ask for places.
         embedding_std: standard deviation of the initial token and position embeddings.
 
     Raises:
@@ -105,7 +105,7 @@ class StartingPoint(SequenceModel):
         d_model: int = 128,
         n_layers: int = 1,
         mlp_ratio: int = 4,
-        positions: Literal["learned", "none"] = "none",
+        positions: Literal["learned", "none"] = "learned",
         embedding_std: float = 0.02,
     ) -> None:
         require_positive(d_model=d_model, n_layers=n_layers, mlp_ratio=mlp_ratio)

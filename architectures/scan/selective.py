@@ -63,11 +63,12 @@ def selective_scan(
     out_dtype, dtype = x.dtype, torch.promote_types(x.dtype, torch.float32)
     x, dt, A, B, C, D, z = (tensor.to(dtype) for tensor in (x, dt, A, B, C, D, z))
     state = x.new_zeros((len(x), A.shape[1], A.shape[0])) if state is None else state.to(dtype)
-    if implementation == "numba":
-        y, state, _ = _compiled(*(tensor.contiguous() for tensor in (x, dt, A.T, B, C, D, z, state)))
-    else:
-        y, state = _chunked(x, softplus(dt), A.T, B, C, state)
-        y = _skip_and_gate(y, x, D, z)
+    with torch.autocast(x.device.type, enabled=False):  # which would turn the products to half precision
+        if implementation == "numba":
+            y, state, _ = _compiled(*(tensor.contiguous() for tensor in (x, dt, A.T, B, C, D, z, state)))
+        else:
+            y, state = _chunked(x, softplus(dt), A.T, B, C, state)
+            y = _skip_and_gate(y, x, D, z)
     return y.to(out_dtype), state
 
 

@@ -136,6 +136,20 @@ def test_half_precision_is_computed_in_float32(implementation: str) -> None:
     assert torch.equal(state, expected_state)
 
 
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_autocast_leaves_it_in_float32(implementation: str) -> None:
+    def under_autocast(*inputs: Tensor, **options: Any) -> Any:
+        scan: Any = selective_scan
+        with torch.autocast("cpu", torch.bfloat16):
+            return scan(*inputs, **options)
+
+    found, expected = (
+        results(scan, example(1, 70), torch.float32, implementation=implementation)
+        for scan in (under_autocast, selective_scan)
+    )
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
 @pytest.mark.parametrize("index", [0, 1, 6], ids=["x", "dt", "z"])
 def test_nan_stays_nan(index: int) -> None:
     """Loops are compiled with relaxed arithmetic, which must not hide a run that diverges."""
