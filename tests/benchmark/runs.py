@@ -31,7 +31,7 @@ DECIDED = {
 
 
 def fit_command(settings: Iterable[str], out: Path, name: str, steps: int, every: int) -> list[str]:
-    """The words after ``python -m benchmark`` for a run in OUT/task/transformer/NAME, without a progress bar."""
+    """The words after ``python -m benchmark`` for a run in OUT/task/model/NAME, without a progress bar."""
     protocol = [f"--protocol.max_steps={steps}", f"--protocol.eval_every={every}", "--optimizer.warmup_steps=7"]
     quiet = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
     return ["fit", *settings, *protocol, *quiet, "--seed=3", f"--out={out}", f"--name={name}"]
@@ -39,8 +39,11 @@ def fit_command(settings: Iterable[str], out: Path, name: str, steps: int, every
 
 def run_folder(out: Path, settings: Iterable[str], name: str) -> Path:
     """Where the run of `fit_command` lies."""
-    task = next(word.removeprefix("--data=") for word in settings if word.startswith("--data="))
-    return out / task / "transformer" / name
+    model, task = (
+        next(word.removeprefix(prefix) for word in settings if word.startswith(prefix))
+        for prefix in ("--model=", "--data=")
+    )
+    return out / task / model / name
 
 
 def fit(settings: list[str], out: Path, name: str, steps: int, every: int, *more: str) -> tuple[int, Path]:
