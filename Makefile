@@ -23,6 +23,7 @@ $(KERNEL_VENV)/.installed: EXTRAS := kernels
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, but $(PYTHON) is {v[0]}.{v[1]}: try make setup PYTHON=python3.12")'
 	@test -x $*/bin/python || $(PYTHON) -m venv $*
 	$*/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@test $* = $(KERNEL_VENV) || OMP_NUM_THREADS=1 $*/bin/python -m architectures.scan  # else the first run compiles
 	@touch $@
 
 run: setup ## Train the quickstart example (ARGS='--seed 1' overrides any setting)
@@ -30,10 +31,10 @@ run: setup ## Train the quickstart example (ARGS='--seed 1' overrides any settin
 
 # One thread a worker: two workers with a thread pool each would fight over the same two cores.
 test: setup ## Run every test, the slow ones included (ARGS="-m 'not slow'" leaves them out)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 test-kernels: $(KERNEL_VENV)/.installed ## Test the fused kernels, on a CUDA device or in Triton's interpreter
-	OMP_NUM_THREADS=1 $(KERNEL_VENV)/bin/python -m pytest -n 2 tests/kernels $(ARGS)
+	OMP_NUM_THREADS=1 $(KERNEL_VENV)/bin/python -m pytest -n 2 --dist worksteal tests/kernels $(ARGS)
 
 lint: setup ## Check style and imports with ruff
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 import torch
+from torch import nn
 
 from architectures import MLPMixer, Transformer
 from benchmark import environment
@@ -30,6 +31,24 @@ def test_flops_of_a_mixer_by_hand() -> None:
     model = MLPMixer(2, length, d_model=d, n_layers=1)
     expected = 6 * (length * (8 * d * d + 2 * d) + length * length * d)
     assert environment.flops_per_token(model, task) * task.n_tokens == expected
+
+
+class Branches(nn.Module):
+    """Looks at values, which shapes alone do not have."""
+
+    def forward(self, x_BLD: torch.Tensor) -> torch.Tensor:
+        return x_BLD if x_BLD.sum().item() > 0 else 2 * x_BLD
+
+
+@pytest.mark.parametrize("extra", [nn.Identity(), Branches()], ids=["plain", "branches on values"])
+def test_flops_of_any_model_are_counted(extra: nn.Module) -> None:
+    """By hand: what does not multiply matrices counts nothing."""
+    task = LinearMap(4, 2, 3, task_seed=0, data_seed=0)
+    model = MLPMixer(2, task.seq_len, d_model=16, n_layers=1)
+    expected = environment.flops_per_token(model, task)
+    model.blocks.append(extra)
+    assert environment.flops_per_token(model, task) == expected > 0
+    assert all(type(parameter.data) is torch.Tensor and parameter.grad is None for parameter in model.parameters())
 
 
 def test_batch_hash_is_of_the_first_batch_as_int32() -> None:
