@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.model import RecurrentBlock, SequenceModel, State, require_positive
+from architectures.model import RecurrentBlock, SequenceModel, State, require_divisor, require_positive
 from architectures.registry import register
 from architectures.scan.backend import Backend, choose, require_backend
 from architectures.scan.convolution import short_convolution
@@ -204,12 +204,3 @@ class Mamba2(SequenceModel):
     def backend(self) -> str:
         """Which implementation of the recurrence and the convolution runs."""
         return cast(Mamba2Block, self.blocks[0]).implementation(self.embedding.weight)
-
-
-def require_divisor(name: str, size: int, whole_name: str, whole: int) -> None:
-    """Raise a ValueError that names the option and the nearest divisor if `size` does not divide `whole`."""
-    if whole % size:
-        nearest = min((n for n in range(1, whole + 1) if whole % n == 0), key=lambda n: abs(n - size))
-        raise ValueError(
-            f"model.{name} = {size} does not divide {whole_name} = {whole}; the nearest that does is {nearest}"
-        )

@@ -218,6 +218,15 @@ def require_choice(choices: Sequence[str], **options: str) -> None:
             raise ValueError(f"model.{name} must be one of {', '.join(choices)}; got {value!r}")
 
 
+def require_divisor(name: str, size: int, whole_name: str, whole: int) -> None:
+    """Raise a ValueError that names the option and the nearest divisor if `size` does not divide `whole`."""
+    if whole % size:
+        nearest = min((n for n in range(1, whole + 1) if whole % n == 0), key=lambda n: abs(n - size))
+        raise ValueError(
+            f"model.{name} = {size} does not divide {whole_name} = {whole}; the nearest that does is {nearest}"
+        )
+
+
 class MLP(nn.Module):
     """Position-wise feed-forward network: Linear, GELU, Linear (Vaswani et al., arXiv 1706.03762, section 3.3).
 

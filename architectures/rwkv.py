@@ -35,7 +35,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from architectures.model import ModelState, Positions, RecurrentBlock, SequenceModel, State, require_positive
+from architectures.model import (
+    ModelState,
+    Positions,
+    RecurrentBlock,
+    SequenceModel,
+    State,
+    require_divisor,
+    require_positive,
+)
 from architectures.registry import register
 from architectures.scan.backend import Backend, choose, require_backend
 from architectures.scan.delta_rule import delta_rule
@@ -257,12 +265,7 @@ class RWKV(SequenceModel):
         require_positive(d_model=d_model, n_layers=n_layers, head_dim=head_dim, mlp_ratio=mlp_ratio)
         require_backend(backend, LIBRARY)
         width = min(head_dim, d_model)
-        if d_model % width:
-            nearest = min((n for n in range(1, d_model + 1) if d_model % n == 0), key=lambda n: abs(n - head_dim))
-            raise ValueError(
-                f"model.head_dim = {head_dim} does not divide model.d_model = {d_model};"
-                f" the nearest that does is {nearest}"
-            )
+        require_divisor("head_dim", width, "model.d_model", d_model)
         super().__init__(
             vocab_size,
             seq_len,

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.model import MLP, SequenceModel, require_choice, require_positive
+from architectures.model import MLP, SequenceModel, require_choice, require_divisor, require_positive
 from architectures.registry import register
 
 
@@ -134,13 +134,7 @@ class Transformer(SequenceModel):
     ) -> None:
         require_positive(d_model=d_model, n_layers=n_layers, n_heads=n_heads, mlp_ratio=mlp_ratio)
         require_choice(("learned", "rotary", "none"), positions=positions)
-        if d_model % n_heads:
-            divisors = [h for h in range(1, d_model + 1) if d_model % h == 0]
-            nearest = min(divisors, key=lambda h: abs(h - n_heads))
-            raise ValueError(
-                f"model.n_heads = {n_heads} does not divide model.d_model = {d_model};"
-                f" the nearest that does is {nearest}"
-            )
+        require_divisor("n_heads", n_heads, "model.d_model", d_model)
         rotary = positions == "rotary"
         if rotary and (d_model // n_heads) % 2:
             raise ValueError(f"rotary positions need an even head width, got d_model / n_heads = {d_model // n_heads}")
