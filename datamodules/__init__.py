@@ -1,7 +1,8 @@
 """Tasks: deterministic streams of token sequences, and the Lightning data modules that feed them to a trainer."""
 
 from datamodules.cellular_automata import CellularAutomata, CellularAutomataDataModule
-from datamodules.data_module import TaskDataModule
+from datamodules.data_module import Rows, TaskDataModule
+from datamodules.ensemble import TaskEnsemble
 from datamodules.linear_map import LinearMap, LinearMapDataModule, dense_copy_loss_nats
 from datamodules.registry import TASKS, register_task
 from datamodules.stream import SPLITS, Split, Stream
@@ -14,11 +15,13 @@ __all__ = [
     "CellularAutomataDataModule",
     "LinearMap",
     "LinearMapDataModule",
+    "Rows",
     "Split",
     "Stream",
     "Target",
     "Task",
     "TaskDataModule",
+    "TaskEnsemble",
     "dense_copy_loss_nats",
     "register_task",
 ]

@@ -37,6 +37,7 @@ class CellularAutomata(Task):
 
     name: ClassVar[str] = "ca"
     version: ClassVar[int] = 1
+    vectorised: ClassVar[bool] = True
     primary = "plateau"
 
     def __init__(
@@ -111,18 +112,21 @@ class CellularAutomata(Task):
 
     def _generate(self, index_B: Tensor, split: Split, constant: Tensor) -> Tensor:
         draws = self.data_stream.uniform_32(index_B, self._digits_per_sequence, split)
-        state_BS = scale(draws[:, : self.state_size], self.n_colors)
+        state_BS = scale(draws[..., : self.state_size], self.n_colors)
         if self.n_rules:
-            tables, rule_B1 = constant, scale(draws[:, self.state_size :], self.n_rules)
+            tables, rule_B1 = constant, scale(draws[..., self.state_size :], self.n_rules)
+            if len(seeds := constant.shape[:-2]):  # the pools of all seeds are read as one, laid end to end
+                rule_B1 += self.n_rules * torch.arange(seeds.numel(), device=index_B.device).view(*seeds, 1, 1)
         else:
-            tables = scale(draws[:, self.state_size :], self.n_colors).contiguous()
-            rule_B1 = torch.arange(len(index_B), device=index_B.device)[:, None]
+            tables = scale(draws[..., self.state_size :], self.n_colors).contiguous()
+            n_tables = tables.shape[:-1]
+            rule_B1 = torch.arange(n_tables.numel(), device=index_B.device).view(*n_tables, 1)
         ring = ring_cells(self.state_size, self.window, index_B.device)
         states = [state_BS]
         for _ in range(1, self.n_states):
             state_BS = apply_rules(tables, rule_B1, state_BS, ring, self.n_colors, self.rule_steps)
             states.append(state_BS)
-        return torch.cat(states, dim=1)
+        return torch.cat(states, dim=-1)
 
     def bayes_loss(self, tokens_BL: Tensor) -> Tensor | None:
         """The loss in nats of the exact Bayes predictor on sequences (B, S*T) of this task: (B, L) float64.

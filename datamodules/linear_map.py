@@ -29,6 +29,7 @@ class LinearMap(Task):
 
     name: ClassVar[str] = "lm"
     version: ClassVar[int] = 1
+    vectorised: ClassVar[bool] = True
     primary = "rows_100"
     targets = (
         Target("rows_50", "rows_solved", ">=", 0.5),
@@ -70,15 +71,15 @@ class LinearMap(Task):
         return self.matrix.T.float().contiguous()
 
     def _generate(self, index_B: Tensor, split: Split, constant: Tensor) -> Tensor:
-        shape = (len(index_B), self.n_states, self.state_size)
-        tokens_BTS = torch.empty(shape, dtype=torch.int64, device=index_B.device)
-        tokens_BTS[:, 0] = self.data_stream.bits(index_B, self.state_size, split)
-        sums_BS = torch.empty(shape[0], shape[2], device=index_B.device)
+        state_BS = self.data_stream.bits(index_B, self.state_size, split)
+        tokens_BTS = state_BS.new_empty(*state_BS.shape[:-1], self.n_states, self.state_size)
+        tokens_BTS[..., 0, :] = state_BS
+        sums_BS = torch.empty_like(state_BS, dtype=torch.float32)
         for t in range(1, self.n_states):
             # a float32 sum of at most 2^24 ones is exact; `out` keeps the product out of any autocast to 16 bits
-            torch.mm(tokens_BTS[:, t - 1].float(), constant, out=sums_BS)
-            tokens_BTS[:, t].copy_(sums_BS).bitwise_and_(1)
-        return tokens_BTS.flatten(1)
+            torch.matmul(tokens_BTS[..., t - 1, :].float(), constant, out=sums_BS)
+            tokens_BTS[..., t, :].copy_(sums_BS).bitwise_and_(1)
+        return tokens_BTS.flatten(-2)
 
     @cached_property
     def floor_by_position_nats(self) -> Tensor:

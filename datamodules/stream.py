@@ -12,8 +12,9 @@ Counter layout (bit 63 is always 0):
     bits 0-60   sequence index * words per sequence + word within the sequence
 """
 
+from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor
@@ -53,16 +54,26 @@ class Stream:
     """A random stream named by its parts, for example `Stream("lm", 1, "data", seed)`.
 
     Streams of different parts are independent: the two 64-bit keys are a BLAKE2b hash of the parts with their types.
+
+    A stack of E streams (`stack`) gives the words of all of them: whatever is (B, n) for one stream is (E, B, n).
     """
 
     def __init__(self, *parts: str | int) -> None:
         digest = blake2b(repr(parts).encode(), digest_size=16).digest()
-        self._key_1 = _signed(int.from_bytes(digest[:8], "little"))
-        self._key_2 = _signed(int.from_bytes(digest[8:], "little"))
+        self._key_1 = torch.tensor(_signed(int.from_bytes(digest[:8], "little")), device="cpu")
+        self._key_2 = torch.tensor(_signed(int.from_bytes(digest[8:], "little")), device="cpu")
+
+    @classmethod
+    def stack(cls, streams: Sequence[Self], device: torch.device) -> Self:
+        """These streams as one, its keys (E, 1, 1) on the device."""
+        stacked = cls()
+        stacked._key_1 = torch.stack([stream._key_1 for stream in streams]).view(-1, 1, 1).to(device)
+        stacked._key_2 = torch.stack([stream._key_2 for stream in streams]).view(-1, 1, 1).to(device)
+        return stacked
 
     def words(self, counters: Tensor) -> Tensor:
-        """64 uniform bits for each int64 counter: int64 of the same shape."""
-        z = _mix_((counters * _signed(_GOLDEN)).add_(self._key_1))
+        """64 uniform bits for each int64 counter: int64 of the same shape; (E, B, n) of (B, n) for a stack."""
+        z = _mix_(torch.add(self._key_1, counters, alpha=_signed(_GOLDEN)))
         z ^= self._key_2
         return _mix_(z)
 
@@ -77,13 +88,13 @@ class Stream:
         """(B, n_bits) int64 of independent uniform bits, 64 a word."""
         words = self.sequence_words(index_B, bit_words(n_bits), split)
         shifts = torch.arange(min(n_bits, 64), device=words.device)
-        return (words[..., None] >> shifts).bitwise_and_(1).flatten(1)[:, :n_bits]
+        return (words[..., None] >> shifts).bitwise_and_(1).flatten(-2)[..., :n_bits]
 
     def uniform_32(self, index_B: Tensor, n: int, split: Split = "train") -> Tensor:
         """(B, n) int64 of independent uniform integers below 2^32, two a word."""
         words = self.sequence_words(index_B, digit_words(n), split)
         halves = torch.stack((words, words >> 32), dim=-1).bitwise_and_(_MASK_32)
-        return halves.flatten(1)[:, :n]
+        return halves.flatten(-2)[..., :n]
 
     def digits(self, index_B: Tensor, n: int, base: int, split: Split = "train") -> Tensor:
         """(B, n) int64 of independent digits 0..base-1 (see `scale` for the bias)."""

@@ -58,6 +58,9 @@ class Task(ABC):
     version: ClassVar[int]
     targets: tuple[Target, ...]
     primary: str
+    vectorised: ClassVar[bool] = False
+    """Whether `_generate` can make many seeds at once: with a `data_stream` that is a stack of E streams, and constants
+    (E, ...), the sequences are (E, B, S*T). `TaskEnsemble` makes them seed by seed where it cannot."""
 
     def __init__(self, *, state_size: int, n_states: int, vocab_size: int, task_seed: int, data_seed: int) -> None:
         require_at_least(1, state_size=state_size)

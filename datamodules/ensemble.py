@@ -1,0 +1,101 @@
+"""The tokens of many seeds of one task at once.
+
+Shape letters: E seeds, B sequences, S cells of a state, T states.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from datamodules.stream import Split, Stream
+from datamodules.task import Task
+
+
+class TaskEnsemble:
+    """E tasks that differ in their seeds only, and their sequences side by side.
+
+    Args:
+        tasks: of one class and configuration, at least one.
+
+    Raises:
+        ValueError: if there is none, or one differs from the first in more than its seeds.
+
+    Attributes:
+        tasks: the seeds that are left, in order.
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        if not tasks:
+            raise ValueError("an ensemble needs at least one task")
+        for number, task in enumerate(tasks):
+            if (type(task), task.config) != (type(tasks[0]), tasks[0].config):
+                raise ValueError(
+                    f"task {number} of the ensemble is {task.name} {task.config}, task 0 is {tasks[0].name}"
+                    f" {tasks[0].config}: they may differ in their seeds only"
+                )
+        self.tasks = list(tasks)
+        self._stacked: dict[torch.device, tuple[Task, Tensor]] = {}
+
+    def rows(self, start: int, stop: int, split: Split = "train", device: torch.device | str = "cpu") -> Tensor:
+        """Sequences start..stop-1 of a split of every seed: (E, stop - start, S*T) int64 tokens, made on the device.
+
+        Raises:
+            ValueError: if the range is negative or too large for its counters, or the split is unknown.
+        """
+        self.tasks[0]._check(start, stop - 1, split)
+        return self._generate(torch.arange(start, stop, device=device), split)
+
+    def rows_at(self, start: Tensor, batch_size: int, split: Split = "train") -> Tensor:
+        """As `rows`, the first row given by a tensor: for a captured CUDA graph, which must not wait for the device.
+
+        Whether the rows exist is not checked, as that would mean to wait. The first call on a device copies what the
+        seeds need to it, so it comes before the capture.
+
+        Args:
+            start: 0-dimensional int64, on the device where the tokens are to be made.
+            batch_size: rows of every seed (B).
+            split: of the stream.
+
+        Returns:
+            (E, B, S*T) int64.
+
+        Raises:
+            ValueError: if the split is unknown.
+        """
+        self.tasks[0]._check(0, batch_size - 1, split)
+        return self._generate(start + torch.arange(batch_size, device=start.device), split)
+
+    def keep(self, indices: Sequence[int]) -> None:
+        """Go on with these seeds only, in this order.
+
+        Args:
+            indices: positions among the seeds that are left, at least one, each once.
+
+        Raises:
+            ValueError: if there is none, or one is repeated or out of range.
+        """
+        n_seeds = len(self.tasks)
+        if not indices or len({*indices}) < len(indices) or not {*indices} <= {*range(n_seeds)}:
+            raise ValueError(f"keep needs different indices in 0..{n_seeds - 1}, at least one, got {list(indices)}")
+        self.tasks = [self.tasks[index] for index in indices]
+        for device in self._stacked:
+            self._stacked[device] = self._stack(device)
+
+    def _generate(self, index_B: Tensor, split: Split) -> Tensor:
+        device = index_B.device
+        if not self.tasks[0].vectorised:
+            return torch.stack([task._generate(index_B, split, task._constant(device)) for task in self.tasks])
+        if device not in self._stacked:
+            self._stacked[device] = self._stack(device)
+        task, constants = self._stacked[device]
+        return task._generate(index_B, split, constants)
+
+    def _stack(self, device: torch.device) -> tuple[Task, Tensor]:
+        """A task that draws from the streams of all seeds, and their constants (E, ...), on the device."""
+        task = copy.copy(self.tasks[0])
+        task.data_stream = Stream.stack([task.data_stream for task in self.tasks], device)
+        # stacked on the CPU: the device needs no second copy of them
+        constants = torch.stack([task._constant(torch.device("cpu")) for task in self.tasks])
+        return task, constants.to(device)
