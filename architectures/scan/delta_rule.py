@@ -16,12 +16,15 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import register_flop_formula
 
+from architectures.scan.seeds import fold_seeds
+
 CHUNK = 32
 """Steps whose states the compiled backward pass holds at once: 32 matrices of 64 x 64 fit the second-level cache."""
 
 _TORCH_CHUNK = 16
 
 
+@fold_seeds()
 def delta_rule(
     q: Tensor,
     k: Tensor,
@@ -65,7 +68,7 @@ def _chunked(
     heads_first = (x.transpose(1, 2).split(_TORCH_CHUNK, dim=2) for x in (q, k, v, a, b, log_w))
     outputs = []
     for inputs in zip(*heads_first, strict=True):
-        y, state = checkpoint(_chunk, *inputs, state, use_reentrant=False)
+        y, state = checkpoint(_chunk, *inputs, state, use_reentrant=False, preserve_rng_state=False)
         outputs.append(y)
     return torch.cat(outputs, dim=2).transpose(1, 2), state
 

@@ -18,10 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from architectures.scan.backend import KERNEL_DTYPES, MAX_KEYS
+from architectures.scan.seeds import PER_SEQUENCE, fold_seeds
 
 _TILE = 16
 
 
+@fold_seeds()
 def gated_delta_rule(
     q: Tensor, k: Tensor, v: Tensor, log_alpha: Tensor, beta: Tensor, state: Tensor | None
 ) -> tuple[Tensor, Tensor]:
@@ -56,6 +58,7 @@ def gated_delta_rule(
     return _cut(y, v.shape[-1]), _cut(final, v.shape[-1], k.shape[-1])
 
 
+@fold_seeds()
 def rwkv7(
     r: Tensor,
     log_w: Tensor,
@@ -104,6 +107,7 @@ def rwkv7(
     return _cut(y, v.shape[-1]), _cut(final, v.shape[-1], k.shape[-1])
 
 
+@fold_seeds(A=PER_SEQUENCE)
 def ssd(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
     """h_t = exp(dt_t A) h_{t-1} + B_t (dt_t x_t)^T, y_t = h_t^T C_t, for every head; without the D skip.
 
@@ -113,7 +117,7 @@ def ssd(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | 
     Args:
         x: (B, L, H, P).
         dt: (B, L, H), after the softplus.
-        A: (H,), negative.
+        A: (H,), negative; or (B, 1, H), one of each sequence.
         B, C: (B, L, G, N), G a divisor of H: heads h H/G .. (h + 1) H/G - 1 share group h.
         state: h_0 (B, H, N, P); None is zero. It gets a gradient.
 
@@ -149,7 +153,7 @@ def selective_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tu
     Args:
         x, dt: (B, L, D); dt after the softplus.
         A: (D, N), negative, at most `MAX_KEYS` wide.
-        B, C: (B, L, N).
+        B, C: (B, L, N), or (B, L, G, N): channels g D/G .. (g + 1) D/G - 1 share group g.
 
     Returns:
         y (B, L, D) in x's dtype and h_L (B, N, D) in float32. The kernel starts from zero and has no gradient of h_L,
@@ -161,8 +165,8 @@ def selective_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tu
     _require_kernel_fits(x.dtype, states_a_channel=A.shape[-1])
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
-    x_BDL, dt_BDL, B_BNL, C_BNL = (part.to(x.dtype).transpose(1, 2).contiguous() for part in (x, dt, B, C))
-    y_BDL, final_BDN = selective_scan_fn(x_BDL, dt_BDL, A.float().contiguous(), B_BNL, C_BNL, return_last_state=True)
+    x_BDL, dt_BDL, B, C = (part.to(x.dtype).movedim(1, -1).contiguous() for part in (x, dt, B, C))
+    y_BDL, final_BDN = selective_scan_fn(x_BDL, dt_BDL, A.float().contiguous(), B, C, return_last_state=True)
     return y_BDL.transpose(1, 2), final_BDN.detach().transpose(1, 2)
 
 

@@ -19,10 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from architectures.scan.seeds import fold_seeds
+
 LOG_DECAY = -math.exp(-0.5)
 """The fastest decay a position, as a logarithm."""
 
 
+@fold_seeds(x=2, before=1, mu=1, outputs=2, only="numba")
 def token_shift(x: Tensor, before: Tensor, mu: Tensor, *, implementation: str = "torch") -> Sequence[Tensor]:
     """Mix every position with the one before it, in M ways.
 
@@ -41,6 +44,7 @@ def token_shift(x: Tensor, before: Tensor, mu: Tensor, *, implementation: str = 
     return tuple(torch.addcmul(x, change, mu_D) for mu_D in mu)
 
 
+@fold_seeds(k=2, decay=2, rate=2, outputs=2, multiplied="n_heads", only="numba")
 def keys(
     k: Tensor, decay: Tensor, rate: Tensor, w0: Tensor, a0: Tensor, k_k: Tensor, k_a: Tensor,
     *, n_heads: int, implementation: str = "torch",
@@ -64,6 +68,7 @@ def keys(
     return LOG_DECAY * torch.sigmoid(decay + w0), k * (1 + (a - 1) * k_a), -kk, kk * a
 
 
+@fold_seeds(y=2, r=2, k=2, v=2, g=2, outputs=2, only="numba")
 def readout(
     y: Tensor, r: Tensor, k: Tensor, v: Tensor, g: Tensor, r_k: Tensor, weight: Tensor, bias: Tensor,
     *, eps: float, implementation: str = "torch",
@@ -88,6 +93,7 @@ def readout(
     return (torch.addcmul(bias, normed, weight) + (share * v.unflatten(-1, r_k.shape)).flatten(-2)) * g
 
 
+@fold_seeds(only="numba")
 def squared_relu(x: Tensor, *, implementation: str = "torch") -> Tensor:
     """relu(x)^2, elementwise; `implementation` as above."""
     return _squared_relu(*_floats(x)).to(x.dtype) if implementation == "numba" else F.relu(x).square()

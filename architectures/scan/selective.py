@@ -10,6 +10,7 @@ Shape letters: B batch, L positions, D channels, N states a channel. The paramet
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import register_flop_formula
+
+from architectures.scan.seeds import each_sequence, fold, over_seeds, unfold
 
 CHUNK = 16
 """Steps whose states and decays the compiled backward pass holds at once: 2 x 256 KiB at 256 channels and 16 states."""
@@ -27,6 +30,36 @@ BLOCK = 256
 _TORCH_CHUNK = 64
 
 
+def _over_seeds(
+    scan: Callable[..., tuple[Tensor, Tensor]],
+    n_seeds: int,
+    *,
+    implementation: str,
+    state: Tensor | None,
+    **inputs: Tensor,
+) -> tuple[Tensor, ...]:
+    """The rule for a map over seeds: B and C are shared by all channels of a seed, A and D by all its sequences."""
+    if implementation == "mamba_ssm" and state is None:
+        # The kernel's parameters are those of channels, its B and C those of groups of channels: a seed is a group.
+        dims = {"x": 2, "dt": 2, "A": 0, "D": 0, "z": 2}
+        folded = {name: fold(x, dims[name]) if name in dims else x.movedim(0, 2) for name, x in inputs.items()}
+        results = scan(**folded, implementation=implementation)
+        return tuple(unfold(x, n_seeds, 2) for x in results)
+    if implementation == "numba":
+        # The compiled loops have neither groups nor parameters of a sequence; and calls cost a CPU less than a GPU.
+        states = [None] * n_seeds if state is None else state
+        runs = [
+            scan(**{name: x[e] for name, x in inputs.items()}, state=states[e], implementation=implementation)
+            for e in range(n_seeds)
+        ]
+        return tuple(torch.stack(parts) for parts in zip(*runs, strict=True))
+    batch, shared = inputs["x"].shape[1], ("A", "D")
+    folded = {name: each_sequence(x, batch) if name in shared else fold(x, 0) for name, x in inputs.items()}
+    results = scan(**folded, state=None if state is None else fold(state, 0), implementation=implementation)
+    return tuple(unfold(x, n_seeds, 0) for x in results)
+
+
+@over_seeds(_over_seeds)
 def selective_scan(
     x: Tensor,
     dt: Tensor,
@@ -44,9 +77,9 @@ def selective_scan(
     Args:
         x: (B, L, D).
         dt: step sizes before the softplus, (B, L, D).
-        A: (D, N), negative.
-        B, C: (B, L, N).
-        D: (D,).
+        A: (D, N), negative; for "torch" also (B, 1, D, N), one of each sequence.
+        B, C: (B, L, N); for "mamba_ssm" also (B, L, G, N) of G groups of channels.
+        D: (D,); for "torch" also (B, 1, D).
         z: gate before the SiLU, (B, L, D).
         state: h_0 (B, N, D); None is zero.
         implementation: "torch"; "numba" for tensors on the CPU; "mamba_ssm" for tensors on a CUDA device, whose kernel
@@ -62,12 +95,12 @@ def selective_scan(
         return _skip_and_gate(y, x, D, z).to(x.dtype), state
     out_dtype, dtype = x.dtype, torch.promote_types(x.dtype, torch.float32)
     x, dt, A, B, C, D, z = (tensor.to(dtype) for tensor in (x, dt, A, B, C, D, z))
-    state = x.new_zeros((len(x), A.shape[1], A.shape[0])) if state is None else state.to(dtype)
+    state = x.new_zeros((len(x), A.shape[-1], A.shape[-2])) if state is None else state.to(dtype)
     with torch.autocast(x.device.type, enabled=False):  # which would turn the products to half precision
         if implementation == "numba":
-            y, state, _ = _compiled(*(tensor.contiguous() for tensor in (x, dt, A.T, B, C, D, z, state)))
+            y, state, _ = _compiled(*(tensor.contiguous() for tensor in (x, dt, A.mT, B, C, D, z, state)))
         else:
-            y, state = _chunked(x, softplus(dt), A.T, B, C, state)
+            y, state = _chunked(x, softplus(dt), A.mT, B, C, state)
             y = _skip_and_gate(y, x, D, z)
     return y.to(out_dtype), state
 
@@ -91,7 +124,7 @@ def _chunked(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: T
 
 
 def _chunk(x: Tensor, delta: Tensor, B: Tensor, C: Tensor, A: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """All steps of one chunk at once, from the state (B, N, D) at its start; A is (N, D)."""
+    """All steps of one chunk at once, from the state (B, N, D) at its start; A is (N, D) or (B, 1, N, D)."""
     decay = (delta.unsqueeze(2) * A).exp()
     added = B.unsqueeze(3) * (delta * x).unsqueeze(2)
     added = torch.cat([(added[:, 0] + decay[:, 0] * state)[:, None], added[:, 1:]], dim=1)

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import register_flop_formula
 
+from architectures.scan.seeds import PER_SEQUENCE, fold_seeds
+
 CHUNK = 64
 """Positions a chunk: products of 64 x 64 matrices run near a CPU's full speed, and what they cost is still linear."""
 
@@ -25,6 +27,7 @@ _LEAST = {torch.float32: -69.0, torch.float64: -690.0}
 """Logarithms of the smallest decays told from 0, 1e-30 and 1e-300: products with them are still normal numbers."""
 
 
+@fold_seeds(A=PER_SEQUENCE, D=PER_SEQUENCE)
 def ssd(
     x: Tensor,
     dt: Tensor,
@@ -41,9 +44,9 @@ def ssd(
     Args:
         x: (B, L, H, P).
         dt: step sizes (B, L, H), not negative.
-        A: (H,), not positive.
+        A: (H,), not positive; or (B, 1, H), one of each sequence.
         B, C: (B, L, G, N); head h belongs to group h // (H / G).
-        D: (H,), the weight of the skip from x to y.
+        D: (H,), the weight of the skip from x to y; or (B, 1, H).
         state: S_0 (B, H, N, P); None is zero.
         implementation: "torch", or "numba" for tensors on the CPU.
 
@@ -61,7 +64,7 @@ def ssd(
         return z.unflatten(2, (groups, -1)).transpose(1, 2).flatten(0, 1)
 
     values, dt, log_decay, B, C = (rows(z) for z in (values, dt, dt * A, B, C))
-    skip = D.unflatten(0, (groups, -1)).repeat(batch, 1)
+    skip = rows(D.expand(batch, 1, heads)).squeeze(1)
     state = state.to(dtype).unflatten(1, (groups, -1)).flatten(0, 1).transpose(1, 2)  # (R, N, H / G, P)
     run = _compiled if implementation == "numba" else _chunked
     with torch.autocast(x.device.type, enabled=False):  # which would turn the products to half precision
@@ -76,7 +79,7 @@ def _chunked(
     """Chunk by chunk in plain PyTorch; a chunk's inner tensors are recomputed in the backward pass."""
     state, outputs = state.transpose(1, 2), []
     for inputs in zip(*(z.split(CHUNK, dim=1) for z in (x, dt, log_decay, B, C)), strict=True):
-        y, state = checkpoint(_chunk, *inputs, state, use_reentrant=False)
+        y, state = checkpoint(_chunk, *inputs, state, use_reentrant=False, preserve_rng_state=False)
         outputs.append(y)
     return torch.cat(outputs, dim=1) + skip[:, None, :, None] * x, state.transpose(1, 2)
 

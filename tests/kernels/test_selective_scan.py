@@ -14,8 +14,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.func import vmap
 
 from architectures.scan import fused
+from architectures.scan import selective as operator
 from architectures.scan.backend import MAX_KEYS
 from tests.oracles.delta_rule import delta_rule
 
@@ -26,22 +28,30 @@ NAMES = ("x", "dt", "A", "B", "C")
 def selective_scan_fn(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, *, return_last_state: bool
 ) -> tuple[Tensor, Tensor]:
-    """u, delta (B, D, L), A (D, N), B, C (B, N, L) to out (B, D, L) and the last state (B, D, N), without gradient."""
+    """u, delta (B, D, L), A (D, N), B, C (B, N, L) to out (B, D, L) and the last state (B, D, N), without gradient.
+
+    B and C may be (B, G, N, L): one of each of G groups of channels.
+    """
     assert return_last_state
     n_sequences, n_channels, length = u.shape
     n_states = A.shape[1]
     assert A.dtype == torch.float32
     assert A.shape == (n_channels, n_states)
     assert delta.shape == u.shape
-    assert B.shape == C.shape == (n_sequences, n_states, length)
+    if B.dim() == 3:
+        B, C = B[:, None], C[:, None]
+    n_groups = B.shape[1]
+    assert B.shape == C.shape == (n_sequences, n_groups, n_states, length)
+    assert n_channels % n_groups == 0
     assert u.dtype == delta.dtype == B.dtype == C.dtype
     assert all(tensor.is_contiguous() for tensor in (u, delta, A, B, C))
+    B, C = (part.repeat_interleave(n_channels // n_groups, dim=1) for part in (B, C))
     state = torch.zeros(n_sequences, n_channels, n_states)
     outputs = []
     for t in range(length):
         step = delta[:, :, t, None].float()
-        state = torch.exp(step * A) * state + step * u[:, :, t, None] * B[:, None, :, t]
-        outputs.append((state * C[:, None, :, t]).sum(-1))
+        state = torch.exp(step * A) * state + step * u[:, :, t, None] * B[..., t]
+        outputs.append((state * C[..., t]).sum(-1))
     return torch.stack(outputs, dim=-1).to(u.dtype), state
 
 
@@ -100,6 +110,36 @@ def test_half_precision_as_autocast_leaves_it() -> None:
     x, dt, A, B, C = example(65)
     actual = compare([x.bfloat16(), dt.float(), A.float(), B.bfloat16(), C.bfloat16()], 3e-2)
     assert (actual["y"].dtype, actual["state"].dtype) == (torch.bfloat16, torch.float32)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_seeds_are_groups_of_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three seeds in a map make one call of the kernel, and get the results and gradients of calls of their own."""
+    shapes: list[tuple[torch.Size, ...]] = []
+
+    def counted(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, **options: Any) -> Any:
+        shapes.append((u.shape, B.shape))
+        return selective_scan_fn(u, delta, A, B, C, **options)
+
+    monkeypatch.setattr(sys.modules[INTERFACE], "selective_scan_fn", counted)
+    torch.manual_seed(0)
+    shape, n_states = (3, 2, 17, 5), 4
+    sizes = {"x": shape, "dt": shape, "A": (3, 5, n_states), "B": (*shape[:3], n_states), "C": (*shape[:3], n_states)}
+    leaves = {name: torch.randn(size, requires_grad=True) for name, size in (sizes | {"D": (3, 5), "z": shape}).items()}
+
+    def scan(each: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        A = -each["A"].abs()
+        return operator.selective_scan(**{**each, "A": A}, implementation="mamba_ssm")
+
+    def with_gradients(y: Tensor, state: Tensor) -> list[Tensor]:
+        torch.manual_seed(1)
+        return [y, state, *torch.autograd.grad(y, list(leaves.values()), torch.randn(y.shape))]
+
+    at_once = with_gradients(*vmap(scan)(leaves))
+    assert shapes == [((2, 15, 17), (2, 3, n_states, 17))]
+    alone = zip(*(scan({name: x[e] for name, x in leaves.items()}) for e in range(3)), strict=True)
+    for one, other in zip(at_once, with_gradients(*map(torch.stack, alone)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)  # float32, sums in another order
 
 
 @pytest.mark.skipif(not torch.cuda.is_available() or find_spec("mamba_ssm") is None, reason="needs mamba_ssm and CUDA")
