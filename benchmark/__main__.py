@@ -3,17 +3,22 @@
 import importlib
 import logging
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
 
+from benchmark.lock import InUse
+
 DESCRIPTION = """How fast, and how reliably over seeds, does an architecture learn a sparse attention pattern?
 
 Other commands: `list` names architectures, tasks and suites; `resume RUN_FOLDER` goes on with an unfinished run;
-`check NAME` runs an architecture's contract, `new NAME` writes a new one to start from, `speed` times them all."""
+`check NAME` runs an architecture's contract, `new NAME` writes a new one to start from, `speed` times them all;
+`sweep` runs many seeds of many architectures on the cells of a suite."""
 INTERRUPTED = 130
+IN_USE = 4
 LIGHTNING = ("fit", "validate", "test")
-OWN = ("check", "new", "speed")
+OWN = ("check", "new", "speed", "sweep")
 """Commands that a module of the same name runs: `benchmark.NAME.NAME_command`."""
 DEBUG = "JSONARGPARSE_DEBUG"
 """Set this environment variable to true to see the traceback of a mistake."""
@@ -21,10 +26,14 @@ DEBUG = "JSONARGPARSE_DEBUG"
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code is 0 when it did its work (a censored run did), 1 after an error in it, 2 for a
-    mistake of the caller, 3 for a run that diverged, 128 + signal for one that was interrupted."""
+    mistake of the caller, 3 for a run that diverged, 4 where another process works on the run, 128 + signal for one
+    that was interrupted."""
     args = sys.argv[1:] if argv is None else argv
     try:
         return _run(args)
+    except InUse as error:
+        print(f"error: {error}", file=sys.stderr)
+        return IN_USE
     except (ValueError, OSError) as error:
         if os.environ.get(DEBUG) == "true":
             raise
@@ -60,6 +69,9 @@ def _run(args: list[str]) -> int:
 
 
 def _lightning(args: list[str], folder: Path | None = None) -> int:
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        # The first process decides on a Ctrl-C: Lightning would kill it if another one ended while it starts.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     from benchmark.cli import BenchmarkCLI
 
     _quiet()

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from benchmark.identity import RunIdentity
+from benchmark.identity import Identity
+from benchmark.processes import LOOK_EVERY, largest
 
 CHECKPOINT = "last.ckpt"
 
@@ -41,13 +42,15 @@ class Checkpointer(Callback):
     "At once" is inside a forward or backward pass, which may be long, or else before the next one: an exception in the
     middle of a logger's locks could leave it waiting for ever.
 
+    Several processes agree on this now and then, because a signal may reach any of them, and their clocks differ.
+
     Args:
         folder: run folder; the file is ``last.ckpt``.
         identity: stored in the checkpoint, and compared on resume.
         interval_s: least time between two checkpoints.
     """
 
-    def __init__(self, folder: Path, identity: RunIdentity, interval_s: float) -> None:
+    def __init__(self, folder: Path, identity: Identity, interval_s: float) -> None:
         self.path, self.identity, self.interval_s = folder / CHECKPOINT, identity, interval_s
         self.signum: int | None = None
         self._urgent = self._in_pass = False
@@ -104,8 +107,8 @@ class Checkpointer(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals back from Lightning; end if one has come already."""
         self._listen()
-        if self.signum is not None:
-            raise Interrupted(self.signum)
+        if self._asked(trainer):
+            raise Interrupted(self.signum or 0)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Training is over."""
@@ -113,21 +116,30 @@ class Checkpointer(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """End here if asked to, unless an evaluation is due first: resuming must not skip it."""
-        if self.signum is not None and trainer.global_step % self.identity.protocol.eval_every:
+        if trainer.world_size > 1 and trainer.global_step % LOOK_EVERY:
+            return
+        if trainer.global_step % self.identity.protocol.eval_every and self._asked(trainer):
             self._end(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save if it is time, end if asked to."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        if self.signum is not None:
+        if self._asked(trainer):
             self._end(trainer)
-        if time.monotonic() - self._saved_at >= self.interval_s:
+        if any(largest(trainer, time.monotonic() - self._saved_at >= self.interval_s)):
             self.save(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the final weights."""
         self.save(trainer)
+
+    def _asked(self, trainer: Trainer) -> bool:
+        """Whether a signal has come, to any process."""
+        (signum,) = largest(trainer, self.signum or 0)
+        if signum:  # or one that comes at this moment would be forgotten
+            self.signum = signum
+        return signum > 0
 
     def _end(self, trainer: Trainer) -> None:
         assert self.signum is not None
@@ -142,7 +154,8 @@ class Checkpointer(Callback):
             if trainer.is_global_zero:
                 os.replace(temporary, self.path)
         finally:
-            temporary.unlink(missing_ok=True)
+            if trainer.is_global_zero:
+                temporary.unlink(missing_ok=True)
         self._saved_at = time.monotonic()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -154,7 +167,7 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def check_checkpoint(path: Path, identity: RunIdentity) -> None:
+def check_checkpoint(path: Path, identity: Identity) -> None:
     """Make sure that a checkpoint belongs to a run of this identity.
 
     Raises:

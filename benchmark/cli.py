@@ -1,29 +1,33 @@
 """``python -m benchmark fit | validate | test`` on LightningCLI."""
 
-import inspect
-import os
-import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any
 
-import torch
+from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt
 from lightning import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 
-from architectures import ARCHITECTURES, SequenceModel
+from architectures import SequenceModel
 from benchmark import messages
 from benchmark.checkpoint import Checkpointer, check_checkpoint
 from benchmark.emergence import EmergenceTracker
-from benchmark.identity import identify
+from benchmark.ensemble_module import EnsembleData, EnsembleModule
+from benchmark.ensemble_recorder import seed_folder
+from benchmark.ensemble_run import ensemble_module, ensemble_recorder, members
+from benchmark.identity import SEEDS, EnsembleIdentity, Identity
+from benchmark.lock import training_in
 from benchmark.module import EmergenceModule
+from benchmark.parser import BenchmarkParser
+from benchmark.processes import check_shares, end_others, is_first, leave, plan_processes
 from benchmark.progress import EmergenceProgressBar
 from benchmark.protocol import OptimizerConfig, Protocol
 from benchmark.recorder import RunRecorder
 from benchmark.report import print_evaluation, print_outcome
 from benchmark.run import CONFIG, Outcome, create_run_folder, finished_record, train
+from benchmark.sweeps.seeds import parse_seeds
 from datamodules import TASKS, TaskDataModule
 
 HARNESS_OWNS = {
@@ -34,31 +38,6 @@ HARNESS_OWNS = {
     "reload_dataloaders_every_n_epochs", "use_distributed_sampler",
 }  # fmt: skip
 """Trainer arguments that the protocol decides: offering them would let two runs of one protocol differ."""
-
-SEEDS = ("task_seed", "init_seed", "data_seed")
-
-
-class BenchmarkParser(LightningArgumentParser):
-    """Says what is wrong in one line, with the nearest valid names."""
-
-    words: ClassVar[list[str]] = []
-    """The command line under parsing; of the class, because every command has a parser of its own."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print one line and exit with code 2."""
-        if os.environ.get("JSONARGPARSE_DEBUG") == "true":
-            super().error(message, ex)
-        parser = getattr(ex, "subcommand_parser", None) or self
-        options = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
-        for prefix, classes in (("model", ARCHITECTURES), ("data", TASKS)):
-            options += [f"{prefix}.{name}" for cls in classes.values() for name in _parameters(cls)]
-        sys.stderr.write(f"error: {messages.explain(message, self.words, options)}\n")
-        sys.exit(2)
-
-
-def _parameters(cls: type) -> list[str]:
-    """The options of a class that a user may set."""
-    return [name for name in inspect.signature(cls).parameters if name not in {"vocab_size", "seq_len", *SEEDS}]
 
 
 def _own_or(own: int | None, seed: int) -> int:
@@ -84,18 +63,19 @@ class BenchmarkCLI(LightningCLI):
         """
         self.folder = folder
         BenchmarkParser.words = args
-        super().__init__(
-            EmergenceModule,
-            TaskDataModule,
-            save_config_callback=None,
-            seed_everything_default=False,
-            parser_class=BenchmarkParser,
-            parser_kwargs={"prog": "python -m benchmark", "description": description},
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            args=args,
-        )
+        with ExitStack() as self.held:  # all work is done in here
+            super().__init__(
+                EmergenceModule,
+                TaskDataModule,
+                save_config_callback=None,
+                seed_everything_default=False,
+                parser_class=BenchmarkParser,
+                parser_kwargs={"prog": "python -m benchmark", "description": description},
+                subclass_mode_data=True,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                args=args,
+            )
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -106,6 +86,12 @@ class BenchmarkCLI(LightningCLI):
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Seeds and output."""
         parser.add_argument("--seed", type=NonNegativeInt, default=0, help="Sets the three seeds below at once.")
+        parser.add_argument(
+            "--seeds", type=str | None, default=None, help="Many seeds in one process, like 0-31 or 0-4,7."
+        )
+        parser.add_argument(
+            "--cuda_graph", type=bool, default=True, help="With --seeds on a GPU: launch a whole step at once."
+        )
         parser.add_argument(
             "--task_seed", type=NonNegativeInt | None, default=None, help="Seed of what the run has to learn."
         )
@@ -119,9 +105,12 @@ class BenchmarkCLI(LightningCLI):
         parser.add_argument(
             "--name", type=str | None, default=None, help="Name of the run's folder; by default date and time."
         )
+        parser.add_argument("--picture", type=bool, default=True, help="Draw the curves when the run ends.")
         parser.add_argument(
             "--checkpoint_interval_s", type=NonNegativeFloat, default=10.0, help="Least time between checkpoints."
         )
+        parser.add_argument("--suite", type=str | None, default=None, help="Suite that the record names.")
+        parser.add_argument("--cell", type=str | None, default=None, help="Cell of a suite that the record names.")
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Architecture, task, optimizer, protocol, trainer."""
@@ -161,32 +150,49 @@ class BenchmarkCLI(LightningCLI):
         """Nothing: LightningCLI would overwrite the configuration with the checkpoint's; here they must agree."""
 
     def _set_seed(self) -> None:
-        """The initial weights are the only thing that torch's own generator decides."""
-        self.init_seed = _own_or(self._get(self.config, "init_seed"), self._get(self.config, "seed"))
-        torch.manual_seed(self.init_seed)
+        """Nothing: torch's own generator decides the initial weights only, and is seeded where they are drawn."""
 
     def instantiate_classes(self) -> None:
         """Build data, model, run folder, callbacks and trainer, in this order: a mistake leaves nothing behind."""
-        config = self.config_init = self.parser.instantiate(self.config)
-        get = lambda key: self._get(config, key)  # noqa: E731
-        self.datamodule = get("data")
-        self.model = EmergenceModule(get("model"), self.datamodule.task, get("optimizer"), get("protocol"))
-        precision = get("trainer").get("precision") or "32-true"
-        self.identity = identify(
-            self.model.model, self._model_config(), self.datamodule, get("protocol"), get("optimizer"),
-            self.init_seed, str(precision),
-        )  # fmt: skip
-        ckpt_path = get("ckpt_path")
+        self.config_init = self.config  # where LightningCLI looks for the arguments of the command
+        seeds = self._get(self.config, "seeds")
+        numbers = (self._get(self.config, "seed"),) if seeds is None else self._many(seeds)
+        self.members = list(members(self.config[self.subcommand], numbers, self._instantiate))
+        self.data, self.model = self.members[0].data, self.members[0].module
+        self.identity: Identity = self.members[0].identity
+        self.datamodule = self.data
+        if seeds is not None:
+            self.identity = EnsembleIdentity({member.seed: member.identity for member in self.members})
+            self.model = ensemble_module(self.members, self._get(self.config, "cuda_graph"))
+            self.datamodule = EnsembleData(self.data)
+        n_processes = plan_processes(dict(self.members[0].trainer))
+        if self.subcommand == "fit":
+            check_shares(self.data.batch_size, n_processes, many_seeds=seeds is not None)
+        ckpt_path = self._get(self.config, "ckpt_path")
         if ckpt_path is not None:
             check_checkpoint(Path(ckpt_path), self.identity)
         if self.subcommand == "fit" and self.folder is None:
             self.folder = self._run_folder(ckpt_path)
+        folder = self.folder
+        if folder is not None and is_first():
+            self.held.enter_context(training_in(folder))
+        if folder is not None and all(finished_record(seed_folder(folder, member.seed)) for member in self.members):
+            raise ValueError(f"{folder}: all of its seeds have ended; there is nothing to resume")
         self.trainer = self.instantiate_trainer()
 
-    def _model_config(self) -> dict[str, Any]:
-        """The architecture's own options; vocabulary and length follow from the task."""
-        given = self._get(self.config, "model").get("init_args") or {}
-        return {name: value for name, value in given.items() if name not in {"vocab_size", "seq_len"}}
+    def _instantiate(self, config: Namespace) -> Namespace:
+        """What a configuration of the command describes, built."""
+        whole = self.config.clone()
+        whole[self.subcommand] = config
+        return self.parser.instantiate(whole)[self.subcommand]
+
+    def _many(self, text: str) -> tuple[int, ...]:
+        """The seeds of an ensemble."""
+        if self.subcommand != "fit":
+            raise ValueError(f"--seeds is for fit: {self.subcommand} the checkpoint of one seed with --seed")
+        if self._get(self.config, "seed"):
+            raise ValueError("--seed and --seeds exclude each other")
+        return parse_seeds(text)
 
     def _run_folder(self, ckpt_path: str | None) -> Path:
         """A new folder, or that of the checkpoint, which a resumed run continues."""
@@ -196,7 +202,7 @@ class BenchmarkCLI(LightningCLI):
             if finished := finished_record(folder):
                 raise ValueError(f"{folder}: this run has ended ({finished.status}); there is nothing to resume")
             return folder
-        if getattr(rank_zero_only, "rank", 0):  # the first process writes; the others only need a path
+        if not is_first():  # the first process writes; the others only need a path
             return Path(self._get(self.config, "out"))
         root = Path(self._get(self.config, "out"))
         # What was asked for, as YAML from which the run can be repeated.
@@ -205,24 +211,21 @@ class BenchmarkCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with everything that the protocol decides."""
-        config = dict(self._get(self.config_init, "trainer"))
+        config = dict(self.members[0].trainer)
         wants_bar = config.pop("enable_progress_bar") is not False
-        protocol: Protocol = self._get(self.config_init, "protocol")
+        protocol = self.model.protocol
         callbacks: list[Callback] = []
         if self.folder is not None:
-            self.tracker = EmergenceTracker(
-                self.datamodule.task.targets, protocol.eval_every, protocol.stop_when_solved
-            )
-            self.recorder = RunRecorder(self.folder, self.identity, self.tracker, self.datamodule)
             interval = self._get(self.config, "checkpoint_interval_s")
             if wants_bar:
-                task = self.datamodule.task
+                task = self.data.task
                 primary = next(target.metric for target in task.targets if target.name == task.primary)
                 headline = "accuracy" if primary.startswith("loss") else primary
-                callbacks.append(EmergenceProgressBar(self.datamodule.tokens_per_step, protocol.eval_every, headline))
+                tokens_per_step = len(self.members) * self.data.tokens_per_step
+                callbacks.append(EmergenceProgressBar(tokens_per_step, protocol.eval_every, headline))
             # The order matters: the checkpoint must hold what tracker and recorder have taken in.
             self.checkpointer = Checkpointer(self.folder, self.identity, interval)
-            callbacks += [self.tracker, self.recorder, self.checkpointer]
+            callbacks += [*self._recorders(), self.checkpointer]
             if config["logger"] in (None, True):
                 config["logger"] = TensorBoardLogger(self.folder, name="", version="")
                 config["logger"].log_hyperparams(self.identity.flat())
@@ -244,6 +247,22 @@ class BenchmarkCLI(LightningCLI):
             **kwargs,
         )
 
+    def _recorders(self) -> list[Callback]:
+        """What follows the fit; `self.write` makes it write records."""
+        assert self.folder is not None
+        if isinstance(self.model, EnsembleModule):
+            ensemble = self.model
+            dump = self._parser(self.subcommand).dump
+            of_all = ensemble_recorder(self.folder, self.members, dump)
+            self.write = lambda status, error: of_all.write(ensemble, status, error)
+            return [of_all]
+        protocol, data = self.model.protocol, self.data
+        tracker = EmergenceTracker(data.task.targets, protocol.eval_every, protocol.stop_when_solved)
+        recorder = RunRecorder(self.folder, self.members[0].identity, tracker, data, self._get(self.config, "picture"))
+        recorder.suite, recorder.cell = self._get(self.config, "suite"), self._get(self.config, "cell")
+        self.write = lambda status, error: [recorder.write(self.model, status or recorder.outcome(), error)]
+        return [tracker, recorder]
+
     def fit(self, **kwargs: Any) -> None:
         """Train; a record remains at every kind of end."""
         assert self.folder is not None
@@ -251,15 +270,22 @@ class BenchmarkCLI(LightningCLI):
         def start() -> None:
             self.trainer.fit(**kwargs, weights_only=True)
 
-        self.outcome = train(start, self.model, self.recorder, self.checkpointer)
+        self.outcome = train(start, self.write if is_first() else lambda status, error: [], self.checkpointer)
+        if not is_first():
+            self.outcome.exit_code = leave(self.outcome.error)
+            return
         print_outcome(self.outcome, self.folder)
+        if self.outcome.exit_code:
+            end_others(self.trainer)
 
     def validate(self, **kwargs: Any) -> None:
         """Print the metrics of the held-out evaluation set."""
         self.trainer.validate(**kwargs, verbose=False, weights_only=True)
-        print_evaluation(self.model, "evaluation set")
+        if is_first():
+            print_evaluation(self.model, "evaluation set")
 
     def test(self, **kwargs: Any) -> None:
         """Print the metrics of the test set, which nothing in training has seen."""
         self.trainer.test(**kwargs, verbose=False, weights_only=True)
-        print_evaluation(self.model, "test set")
+        if is_first():
+            print_evaluation(self.model, "test set")

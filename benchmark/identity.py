@@ -9,6 +9,8 @@ from benchmark.protocol import OptimizerConfig, Protocol
 from datamodules import TaskDataModule
 from leaderboard import record
 
+SEEDS = ("task_seed", "init_seed", "data_seed")
+
 
 @dataclass(frozen=True)
 class RunIdentity:
@@ -47,6 +49,46 @@ class RunIdentity:
             **self.seeds.model_dump(),
             "trainer.precision": self.precision,
         }
+
+
+@dataclass(frozen=True)
+class EnsembleIdentity:
+    """What the run of an ensemble is: the same for all seeds but the seeds.
+
+    Args:
+        members: identities, by seed.
+    """
+
+    members: dict[int, RunIdentity]
+
+    @property
+    def first(self) -> RunIdentity:
+        """Of any seed."""
+        return next(iter(self.members.values()))
+
+    @property
+    def protocol(self) -> record.Protocol:
+        """Of all seeds."""
+        return self.first.protocol
+
+    @property
+    def task(self) -> record.Task:
+        """Of all seeds."""
+        return self.first.task
+
+    @property
+    def architecture(self) -> record.Architecture:
+        """Of all seeds."""
+        return self.first.architecture
+
+    def flat(self) -> dict[str, Any]:
+        """As `RunIdentity.flat`, the seeds as lists."""
+        flat = self.first.flat()
+        seeds = {name: [identity.flat()[name] for identity in self.members.values()] for name in SEEDS}
+        return {**flat, **seeds, "seeds": list(self.members)}
+
+
+Identity = RunIdentity | EnsembleIdentity
 
 
 def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

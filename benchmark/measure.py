@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +70,18 @@ def cpu_seconds(step: Callable[[], None]) -> float:
     return time.process_time() - start
 
 
-def peak_bytes(step: TrainingStep) -> int:
+class Repeatable(Protocol):
+    """A training step that can be repeated."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """It holds the gradients."""
+
+    def __call__(self) -> None:
+        """Make one step."""
+
+
+def peak_bytes(step: Repeatable) -> int:
     """Most memory that a step holds at any moment beyond what is there before it: activations, gradients, workspace.
 
     PyTorch's profiler reports every allocation and release of its CPU allocator, to the byte, inside custom operators

@@ -147,6 +147,17 @@ def measure(cell: Cell) -> Interleaved:
         return InterleavedCLI(words, "").interleaved
 
 
+def cpu_ratio(settings: tuple[str, ...], n_blocks: int) -> float:
+    """CPU time of the harness's step as a multiple of the bare loop's, the median of the blocks.
+
+    Args:
+        settings: of the command line.
+        n_blocks: of 50 steps.
+    """
+    times = measure(Cell("", settings, n_blocks, 0.0))
+    return median(ours / theirs for ours, theirs in zip(blocks(times.fit, 1), blocks(times.bare, 1), strict=True))
+
+
 def blocks(seconds: list[Clock], which: int) -> list[float]:
     """Wall (0) or CPU (1) seconds of each block of steps."""
     return [sum(clock[which] for clock in seconds[i : i + BLOCK]) for i in range(0, len(seconds), BLOCK)]

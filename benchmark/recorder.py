@@ -16,6 +16,7 @@ from benchmark import environment
 from benchmark.emergence import EmergenceTracker
 from benchmark.identity import RunIdentity
 from benchmark.module import EmergenceModule
+from benchmark.processes import LOOK_EVERY, mean
 from datamodules import TaskDataModule
 from leaderboard.record import FINAL_STATUSES, Curves, Final, Hit, Record, protocol_hash, read_record, write_record
 
@@ -39,9 +40,13 @@ class RunRecorder(Callback):
         identity: what the run is.
         tracker: the emergence tracker of the same fit.
         data: the data module, for the hash of the first batch.
+        picture: draw the curves at the end, which takes a second.
     """
 
-    def __init__(self, folder: Path, identity: RunIdentity, tracker: EmergenceTracker, data: TaskDataModule) -> None:
+    def __init__(
+        self, folder: Path, identity: RunIdentity, tracker: EmergenceTracker, data: TaskDataModule, picture: bool = True
+    ) -> None:
+        self.picture = picture
         self.folder, self.identity, self.tracker, self.data = folder, identity, tracker, data
         self.started_at = datetime.now(UTC)
         self.first_losses: list[float] = []
@@ -50,6 +55,10 @@ class RunRecorder(Callback):
         self._train_since: float | None = None
         self._eval_since: float | None = None
         self.flops_per_token: float | None = None
+        self.compile_s, self.ensemble_size = 0.0, 1
+        self.ensemble_tokens: int | None = None
+        self.suite: str | None = None
+        self.cell: str | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the operations of a step."""
@@ -59,7 +68,7 @@ class RunRecorder(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self.step = trainer.global_step
-        self._train_since = time.perf_counter()
+        self.train_clock()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -74,23 +83,22 @@ class RunRecorder(Callback):
         first = len(self.first_losses) < N_FIRST_LOSSES
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         logged = every > 0 and self.step % every == 0
-        # Reading a loss makes a GPU wait, so there it is looked at only now and then once the first ones are kept.
-        if loss.device.type != "cpu" and not (first or logged) and self.step % N_FIRST_LOSSES:
+        # Reading a loss makes a GPU wait, or processes for one another: so there it is looked at only now and then once
+        # the first ones are kept.
+        waits = loss.device.type != "cpu" or trainer.world_size > 1
+        if waits and not (first or logged) and self.step % LOOK_EVERY:
             return
-        value = loss.item()
+        value = mean(trainer, loss)
         if not math.isfinite(value):
             raise Diverged(f"training loss is {value} at step {self.step}")
         if first:
             self.first_losses.append(value)
         if logged:
-            _log(trainer, {"train/loss_nats": value})
+            log_metrics(trainer, {"train/loss_nats": value})
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the training clock, start the evaluation clock."""
-        self._eval_since = time.perf_counter()
-        if self._train_since is not None:
-            self._train_s += self._eval_since - self._train_since
-            self._train_since = None
+        self.eval_clock()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the evaluation clock, start the training clock; end the run if the evaluation is not finite.
@@ -98,16 +106,26 @@ class RunRecorder(Callback):
         Raises:
             Diverged: if the held-out loss is NaN or infinite.
         """
-        assert self._eval_since is not None and isinstance(pl_module, EmergenceModule)
-        now = time.perf_counter()
-        self._eval_s += now - self._eval_since
-        self._eval_since = None
-        if not trainer.sanity_checking:
-            self._train_since = now
-        assert pl_module.evaluation is not None
-        _log(trainer, {f"val/{name}": value for name, value in pl_module.evaluation.metrics.items()})
+        assert isinstance(pl_module, EmergenceModule) and pl_module.evaluation is not None
+        self.train_clock(running=not trainer.sanity_checking)
+        log_metrics(trainer, {f"val/{name}": value for name, value in pl_module.evaluation.metrics.items()})
         if not math.isfinite(loss := pl_module.evaluation.metrics["loss_nats"]):
             raise Diverged(f"held-out loss is {loss} at step {trainer.global_step}")
+
+    def train_clock(self, running: bool = True) -> None:
+        """What follows is training, unless the clock is not to run yet; an evaluation that was on has ended."""
+        now = time.perf_counter()
+        if self._eval_since is not None:
+            self._eval_s += now - self._eval_since
+            self._eval_since = None
+        self._train_since = now if running else None
+
+    def eval_clock(self) -> None:
+        """What follows is an evaluation."""
+        self._eval_since = time.perf_counter()
+        if self._train_since is not None:
+            self._train_s += self._eval_since - self._train_since
+            self._train_since = None
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to tell the whole story."""
@@ -141,8 +159,6 @@ class RunRecorder(Callback):
         Raises:
             OSError: if a file cannot be written.
         """
-        from benchmark.plots import write_curves_plot  # here, because Altair takes long to import
-
         if self._train_since is not None:
             self._train_s += time.perf_counter() - self._train_since
             self._train_since = None
@@ -155,7 +171,9 @@ class RunRecorder(Callback):
             (self.folder / CURVES).write_bytes(content)
             curves = Curves(file=CURVES, sha256=hashlib.sha256(content).hexdigest())
         record = self._record(module, status, error, curves)
-        if curves is not None:
+        if curves is not None and self.picture:
+            from benchmark.plots import write_curves_plot  # here, because Altair takes long to import
+
             write_curves_plot(self.folder / PICTURE, record, table)
         write_record(path, record)
         return record
@@ -169,8 +187,8 @@ class RunRecorder(Callback):
             schema_version=1,
             status=status,  # type: ignore[arg-type]
             error=error,
-            suite=None,
-            cell=None,
+            suite=self.suite,
+            cell=self.cell,
             architecture=identity.architecture,
             task=identity.task,
             protocol=identity.protocol,
@@ -192,8 +210,9 @@ class RunRecorder(Callback):
             first_losses_nats=tuple(self.first_losses),
             wall_train_s=self._train_s,
             wall_eval_s=self._eval_s,
-            wall_compile_s=0.0,  # nothing is compiled yet
-            tokens_per_s=tokens / self._train_s if self._train_s > 0 else None,
+            wall_compile_s=self.compile_s,
+            ensemble_size=self.ensemble_size,
+            tokens_per_s=(self.ensemble_tokens or tokens) / self._train_s if self._train_s > 0 else None,
             peak_memory_bytes=environment.peak_memory_bytes(device),
             hardware=environment.hardware(device),
             versions=environment.versions(),
@@ -204,7 +223,7 @@ class RunRecorder(Callback):
         )
 
 
-def _log(trainer: Trainer, metrics: dict[str, float]) -> None:
+def log_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:
     """Pass metrics to the loggers at the number of steps made so far.
 
     Lightning's own `log` would number them one lower, leave out step 0, and cost small models 2 % of a step.

@@ -9,11 +9,12 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmark.checkpoint import Checkpointer, Interrupted
-from benchmark.module import EmergenceModule
-from benchmark.recorder import RECORD, Diverged, RunRecorder
+from benchmark.recorder import RECORD, Diverged
 from leaderboard.record import FINAL_STATUSES, Record, read_record
 
 CONFIG = "config.yaml"
+DIVERGED = 3
+"""Exit code."""
 
 
 def create_run_folder(root: Path, task: str, architecture: str, name: str | None, config: str) -> Path:
@@ -70,28 +71,27 @@ def finished_record(folder: Path) -> Record | None:
 
 @dataclass
 class Outcome:
-    """How a run ended.
+    """How a run, or an ensemble of runs, ended.
 
     Args:
-        record: what was written.
+        records: what was written, a record a seed.
         exit_code: 0 solved or censored, 1 error, 3 diverged, 128 + signal number when interrupted.
         error: the exception of a run that ended in an error.
     """
 
-    record: Record
+    records: list[Record]
     exit_code: int
     error: BaseException | None = None
 
 
 def train(
-    fit: Callable[[], object], module: EmergenceModule, recorder: RunRecorder, checkpointer: Checkpointer
+    fit: Callable[[], object], write: Callable[[str | None, str | None], list[Record]], checkpointer: Checkpointer
 ) -> Outcome:
     """Fit, and write a record at every kind of end.
 
     Args:
         fit: starts the fit.
-        module: the LightningModule under training.
-        recorder: measures and writes.
+        write: writes the records, given a status (None where nothing cut the run short) and an error.
         checkpointer: turns signals into an orderly end.
 
     Raises:
@@ -101,10 +101,11 @@ def train(
         try:
             fit()
         except Interrupted as end:
-            return Outcome(recorder.write(module, "interrupted", str(end)), 128 + end.signum)
+            return Outcome(write("interrupted", str(end)), 128 + end.signum)
         except Diverged as end:
-            return Outcome(recorder.write(module, "diverged", str(end)), 3)
+            return Outcome(write("diverged", str(end)), DIVERGED)
         except Exception as error:
             message = " ".join(f"{type(error).__name__}: {error}".split())
-            return Outcome(recorder.write(module, "error", message), 1, error)
-        return Outcome(recorder.write(module, recorder.outcome(), None), 0)
+            return Outcome(write("error", message), 1, error)
+        records = write(None, None)
+        return Outcome(records, DIVERGED if any(record.status == "diverged" for record in records) else 0)

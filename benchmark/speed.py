@@ -1,4 +1,4 @@
-"""``python -m benchmark speed``: what a token of training costs each architecture, all in one run.
+"""``python -m benchmark speed``: what training costs each architecture, all in one run: a token, and many seeds.
 
 Forward, backward and AdamW on one thread, in CPU time, so that other programs count as little as possible. What they do
 to caches and clock rates still counts: therefore the models take turns, one step each a round, and the fastest round
@@ -9,17 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
+import torch
 from jsonargparse import ActionYesNo
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import PositiveFloat, PositiveInt
 from rich.console import Console
 from rich.progress import Progress
 from torch import nn
 
 from architectures import ARCHITECTURES
+from benchmark import seed_speed_table
 from benchmark.commands import CommandParser, architecture, said
 from benchmark.measure import TrainingStep, cpu_seconds, one_thread, peak_bytes, sized
+from benchmark.seed_speed import measure_seeds
 from benchmark.speed_peers import PEERS
+from benchmark.sweeps.sources import bases
 
 D_MODEL, N_LAYERS, TOKENS = 128, 2, 4096
 """Size of every model, and tokens a step at every length."""
@@ -96,24 +101,69 @@ def speed_command(words: list[str]) -> int:
 
     parser = CommandParser(
         "speed",
-        description="Tokens a CPU-second of training (forward, backward, AdamW), one thread, and memory a token.",
+        description="Tokens a CPU-second of training and memory a token by length; seed-steps a second of many seeds.",
     )
     parser.add_argument("--models", type=str, default="", help=f"names with commas between; all, and {BASELINE} always")
     parser.add_argument("--lengths", type=str, default="128,512,2048", help="positions, with commas between")
     parser.add_argument("--rounds", type=PositiveInt, default=5, help="the fastest of so many counts")
     parser.add_argument("--peers", action=ActionYesNo, default=True, help="the transformers library's models too")
-    parser.add_argument("--out", type=str, default="", help="write the table into this Markdown file too")
+    parser.add_argument("--part", type=Literal["all", "lengths", "seeds"], default="all", help="tables to make")
+    parser.add_argument("--suite", type=str, default="", help="of the cell for seeds; lite, on a GPU paper")
+    parser.add_argument("--cell", type=str, default="", help="of that suite; its first one")
+    parser.add_argument("--seconds", type=PositiveFloat, default=3.0, help="that each measurement of seeds takes")
+    parser.add_argument("--out", type=str, default="", help="write the tables into this Markdown file too")
     config = parser.parse(words)
     entries, lengths = chosen(config.models, config.peers), parsed_lengths(config.lengths)
+    cell = chosen_cell(config.suite, config.cell, config.models) if config.part != "lengths" else None
     out = Path(config.out) if config.out else None
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise ValueError(f"--out: {out} is not a file in a folder that exists")
 
-    measure(entries, lengths, config.rounds)
-    print_table(entries, lengths, config.rounds)
+    pages, failed = ["# Speed\n"], False
+    if config.part != "seeds":
+        measure(entries, lengths, config.rounds)
+        print_table(entries, lengths, config.rounds)
+        pages.append(markdown(entries, lengths, config.rounds))
+        failed = any(entry.ours and entry.error is not None for entry in entries)
+    if cell is not None:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        results = measure_seeds(cell.contents, config.seconds, device)
+        seed_speed_table.print_table(results, cell.name, device)
+        pages.append(seed_speed_table.markdown(results, cell.name, device))
+        failed |= any(result.error is not None for result in results)
     if out is not None:
-        out.write_text(markdown(entries, lengths, config.rounds))
-    return int(any(entry.ours and entry.error is not None for entry in entries))
+        out.write_text("\n".join(pages))
+    return int(failed)
+
+
+@dataclass(frozen=True)
+class SuiteCell:
+    """A cell of a suite, and how each architecture is set up for it.
+
+    Args:
+        name: of suite and cell.
+        contents: configurations by architecture.
+    """
+
+    name: str
+    contents: dict[str, dict[str, Any]]
+
+
+def chosen_cell(suite: str, cell: str, names: str) -> SuiteCell:
+    """The cell on which seeds are measured.
+
+    Args:
+        suite: its name or path; empty for `lite`, on a GPU for `paper`.
+        cell: its name; empty for the first.
+        names: architectures with commas between; empty for all that the suite lists.
+
+    Raises:
+        ValueError: if one of them is unknown.
+    """
+    models = [name.strip() for name in names.split(",")] if names else []
+    found = bases(suite or ("paper" if torch.cuda.is_available() else "lite"), [], models, [cell] if cell else [])
+    first = [base for base in found if base.cell == found[0].cell]
+    return SuiteCell(f"{first[0].suite}/{first[0].cell}", {base.architecture: base.content for base in first})
 
 
 def chosen(names: str, peers: bool) -> list[Entry]:

@@ -111,4 +111,4 @@ def markdown(entries: list[Entry], lengths: list[int], rounds: int) -> str:
     lines = [names, ["---", "---", *["---:"] * (len(names) - 2)], *rows(entries, lengths)]
     table = [f"| {' | '.join(line)} |" for line in lines]
     listed = [f"- {note}" for note in notes(entries, lengths, rounds)]
-    return "\n".join(["# Speed", "", *table, "", *listed, ""])
+    return "\n".join(["## Lengths", "", *table, "", *listed, ""])

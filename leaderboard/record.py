@@ -30,6 +30,7 @@ from leaderboard.parts import (
     Moment,
     Name,
     Number,
+    Positive,
     Protocol,
     Seeds,
     Sha256,
@@ -96,6 +97,8 @@ class Record(Model):
     wall_train_s: Amount
     wall_eval_s: Amount
     wall_compile_s: Amount
+    # Seeds that the process trained at once: times, memory and tokens_per_s are those of the whole process.
+    ensemble_size: Positive = 1
     tokens_per_s: Amount | None
     peak_memory_bytes: Count | None
     hardware: Hardware

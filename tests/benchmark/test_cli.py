@@ -186,13 +186,15 @@ def test_every_config_is_understood(repository: Path, capsys: pytest.CaptureFixt
     paths = sorted((repository / "configs").rglob("*.yaml"))
     assert len(paths) > 5
     for path in paths:
+        assert path.read_text().startswith("# "), f"{path} needs a header that says what it shows"
+        if path.parent.name == "suites":
+            continue
         words = ["--config", str(path)]
         keys = yaml.safe_load(path.read_text())
         words += [f"--{key}={name}" for key, name in (("model", "transformer"), ("data", "lm")) if key not in keys]
         with pytest.raises(SystemExit) as end:
             main(["fit", *words, "--print_config"])
         assert end.value.code == 0, path
-        assert path.read_text().startswith("# "), f"{path} needs a header that says what it shows"
     capsys.readouterr()
 
 

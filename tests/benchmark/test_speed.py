@@ -175,7 +175,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setattr(speed, "TOKENS", 64)
     monkeypatch.setattr(speed, "cpu_seconds", record)
     file = tmp_path / "speed.md"
-    words = ["--lengths", "16,8", "--rounds", "2", "--no_peers", "--out", str(file)]
+    words = ["--lengths", "16,8", "--rounds", "2", "--no_peers", "--part", "lengths", "--out", str(file)]
     assert main(["speed", "--models", "mlp_mixer", *words]) == 0
     turn = [("transformer", 8), ("mlp_mixer", 8), ("transformer", 16), ("mlp_mixer", 16)]
     assert order == turn * 2

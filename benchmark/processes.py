@@ -1,0 +1,125 @@
+"""Training one model in several processes: Lightning starts them and averages their gradients; here they agree on
+everything else, and the first of them alone writes.
+"""
+
+import copy
+import os
+import sys
+import time
+import traceback
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher, _SubprocessScriptLauncher
+from lightning.pytorch.utilities import rank_zero_only
+
+LOOK_EVERY = 20
+"""Steps between two looks at what other processes, or the GPU, would have to be waited for."""
+
+GRACE_S = 30.0
+"""How long a process that failed leaves the first one to write its record: Lightning kills it when another fails."""
+
+_PLACES = ("accelerator", "strategy", "devices", "num_nodes", "precision", "plugins")
+_COMMANDS = ("fit", "resume", "validate", "test")
+
+
+def is_first() -> bool:
+    """Whether this process writes: there is one such process in a run."""
+    return not getattr(rank_zero_only, "rank", 0)
+
+
+def plan_processes(options: dict[str, Any]) -> int:
+    """How many processes will work on the run, as Lightning reads its options and the environment.
+
+    From here on `is_first` is right: before, it is what the environment's variables say, also those of a job in which
+    every process has a run of its own.
+
+    Args:
+        options: of Lightning's trainer.
+
+    Raises:
+        ValueError: if Lightning refuses the options, or the processes could not be started from here.
+    """
+    # A copy: a strategy that is an object keeps what a trainer gives it, and a second trainer would refuse it.
+    places = copy.deepcopy({name: options[name] for name in _PLACES if name in options})
+    try:
+        trainer = Trainer(**places, logger=False, barebones=True)
+        launcher = trainer.strategy.launcher
+        if isinstance(launcher, _SubprocessScriptLauncher):  # a SLURM job may have started another number
+            launcher.cluster_environment.validate_settings(launcher.num_processes, launcher.num_nodes)
+    except (MisconfigurationException, RuntimeError) as error:
+        raise ValueError(str(error)) from error
+    rank_zero_only.rank = trainer.global_rank  # type: ignore[attr-defined]
+    if isinstance(launcher, _MultiProcessingLauncher):
+        raise ValueError(f"--trainer.strategy {options['strategy']} brings nothing back from its processes: take ddp")
+    if (
+        trainer.world_size > 1
+        and isinstance(launcher, _SubprocessScriptLauncher)
+        and not launcher.cluster_environment.creates_processes_externally
+        and not {*_COMMANDS} & {*sys.argv}
+    ):
+        raise ValueError(
+            f"{trainer.world_size} processes would each repeat the command line, which is none of python -m benchmark"
+            f" {' | '.join(_COMMANDS)}: give --trainer.devices 1"
+        )
+    return trainer.world_size
+
+
+def check_shares(batch_size: int, n_processes: int, many_seeds: bool) -> None:
+    """Whether the work can be divided among processes.
+
+    Raises:
+        ValueError: if a batch cannot be shared equally, or an ensemble would be trained by more than one process.
+    """
+    if n_processes > 1 and many_seeds:
+        raise ValueError(f"--seeds trains in one process, not in {n_processes}: give --trainer.devices 1")
+    if batch_size % n_processes:
+        raise ValueError(f"batch_size={batch_size} does not divide among {n_processes} processes")
+
+
+def largest(trainer: Trainer, *values: int) -> list[int]:
+    """The largest of each value over all processes, which must all ask at the same point of the run."""
+    if trainer.world_size == 1:
+        return list(values)
+    values_there = torch.tensor(values, device=trainer.strategy.root_device)
+    return trainer.strategy.reduce(values_there, reduce_op="max").tolist()
+
+
+def mean(trainer: Trainer, value: torch.Tensor) -> float:
+    """The mean of a scalar over all processes, which must all ask at the same point of the run."""
+    if trainer.world_size > 1:
+        value = trainer.strategy.reduce(value.detach().clone(), reduce_op="mean")
+    return value.item()
+
+
+def end_others(trainer: Trainer) -> None:
+    """In the first process, when a run was cut short and is recorded: the others may wait for it inside a step."""
+    launcher = trainer.strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        processes = launcher.procs.copy()
+        launcher.procs.clear()  # Lightning watches this list, and would kill this process for the end of the others
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def leave(error: BaseException | None) -> int:
+    """In another process than the first, when the run has ended.
+
+    Args:
+        error: what ended it here, None if all processes had agreed to end it.
+
+    Returns:
+        The exit code: 0, as the first process tells how the run ended, or 1 after an error.
+    """
+    if error is None:
+        return 0
+    traceback.print_exception(error)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # with gloo the first process then fails too, instead of waiting
+    parent, until = os.getppid(), time.monotonic() + GRACE_S
+    while time.monotonic() < until and os.getppid() == parent:
+        time.sleep(0.1)
+    return 1

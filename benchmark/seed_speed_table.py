@@ -1,0 +1,82 @@
+"""The table of seed-steps a second: in the terminal and as Markdown."""
+
+import os
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.environment import hardware, versions
+from benchmark.seed_speed import SeedSpeed
+from benchmark.seed_step import MATRIX
+
+NONE = "-"
+
+
+def header(results: list[SeedSpeed]) -> list[str]:
+    """Titles of the columns."""
+    rates = list(dict.fromkeys(title for result in results for title in result.rates))
+    shares = list(dict.fromkeys(title for result in results for title in result.utilisation))
+    return [
+        "model", "backend", "parameters", *rates, *(f"of a matrix product, {title}" for title in shares),
+        "tokens' share", "harness", "MiB a step",
+    ]  # fmt: skip
+
+
+def rows(results: list[SeedSpeed]) -> list[list[str]]:
+    """One line a model that could be measured, in the order of `header`."""
+    rates = list(dict.fromkeys(title for result in results for title in result.rates))
+    shares = list(dict.fromkeys(title for result in results for title in result.utilisation))
+    table = []
+    for result in results:
+        if result.error is not None:
+            continue
+        line = [result.name, result.backend, f"{result.parameters:,}"]
+        line += [f"{result.rates[title]:,.1f}" if title in result.rates else NONE for title in rates]
+        line += [f"{result.utilisation[title]:.1%}" if title in result.utilisation else NONE for title in shares]
+        harness = NONE if result.harness is None else f"{result.harness:.2f}"
+        table.append([*line, f"{result.data_share:.1%}", harness, f"{result.peak_bytes / 2**20:,.1f}"])
+    return table
+
+
+def notes(results: list[SeedSpeed], cell: str, device: torch.device) -> list[str]:
+    """What the figures are, on what they were taken; what could not be measured, and what was not."""
+    machine = hardware(device)
+    found = {name: v for name, v in versions().items() if name in ("python", "torch", "numba", "fla-core", "mamba-ssm")}
+    lines = [
+        f"Cell {cell}. Seed-steps a second (tokens, forward, backward, clipping, AdamW), wall time.",
+        f"Of a matrix product: operations of the model alone against those of a float32 product of {MATRIX} x {MATRIX}"
+        f" matrices on the same device and thread(s), precision setting {torch.get_float32_matmul_precision()}.",
+        "Tokens' share: of a step of one seed, what making its tokens takes. Harness: Lightning's loop, recorder and"
+        " checkpoints against a bare loop, CPU time. Memory: of one seed, beyond weights and optimizer state.",
+        f"{machine.name}, {machine.cores} cores, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}; "
+        + ", ".join(f"{name} {v}" for name, v in found.items())
+        + ".",
+    ]
+    if device.type != "cuda":
+        lines.append("Ensembles on a GPU: not yet measured.")
+    return lines + [f"{r.name} could not be measured: {r.error}" for r in results if r.error is not None]
+
+
+def print_table(results: list[SeedSpeed], cell: str, device: torch.device) -> None:
+    """Print it."""
+    table = Table()
+    for i, name in enumerate(header(results)):
+        table.add_column(name, justify="left" if i < 2 else "right")
+    for line in rows(results):
+        table.add_row(*line)
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        console.width = 180
+    console.print(table)
+    for note in notes(results, cell, device):
+        console.print(note, highlight=False, markup=False)
+
+
+def markdown(results: list[SeedSpeed], cell: str, device: torch.device) -> str:
+    """The same as a section of a Markdown page."""
+    names = header(results)
+    lines = [names, ["---", "---", *["---:"] * (len(names) - 2)], *rows(results)]
+    table = [f"| {' | '.join(line)} |" for line in lines]
+    listed = [f"- {note}" for note in notes(results, cell, device)]
+    return "\n".join(["## Seeds", "", *table, "", *listed, ""])

@@ -1,0 +1,190 @@
+"""Carries out a plan: what is missing is started, what is lost is started again, what fails stops nothing else."""
+
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO
+
+from benchmark.lock import LOCK, is_taken, take
+from benchmark.sweeps.engine import Ended, Engine
+from benchmark.sweeps.plan import Entry, Plan, Unit
+from benchmark.sweeps.progress import Progress
+from benchmark.sweeps.state import outcome
+from benchmark.sweeps.table import Display
+from leaderboard.record import Record
+
+MOST_RETRIES = 3
+POLL_S = 0.25
+LOOK_AGAIN_S = 1.0
+"""Time after which a unit that another process works on is looked at again."""
+
+
+class Driver:
+    """Runs every unit of a plan that has no outcome yet.
+
+    Several drivers may work on one folder, on one machine or on many that share a file system with locks: a unit is
+    claimed by a lock while it runs, and what another one has claimed is looked at again later.
+
+    Args:
+        plan: the sweep.
+        out: its folder.
+        engine: runs the units.
+        display: tells how far it is.
+
+    Attributes:
+        progress: what has ended.
+        signum: the signal that ended it early, None so far.
+    """
+
+    def __init__(self, plan: Plan, out: Path, engine: Engine, display: Display) -> None:
+        self.out, self.engine, self.display = out, engine, display
+        self.progress = Progress(plan)
+        self.signum: int | None = None
+        runs = [(entry, entry.unit(seed)) for entry, seed in plan.runs()]
+        self._entries = {unit: entry for entry, unit in runs}
+        self._pending = deque(unit for _, unit in runs)
+        self._elsewhere: dict[Unit, float] = {}
+        self._running: dict[Unit, BinaryIO] = {}
+        self._lost: Counter[Unit] = Counter()
+        self._told_of_others = False
+
+    def run(self) -> None:
+        """Work until every unit has ended, or a signal comes."""
+        try:
+            with self._signals():
+                self._look()
+                while self.signum is None and (self._pending or self._elsewhere or self._running):
+                    self._fill()
+                    self._show()
+                    if self._running:
+                        for unit, ended, reason in self.engine.wait(POLL_S):
+                            self._end(unit, ended, reason)
+                    elif self._elsewhere:
+                        time.sleep(POLL_S)
+                if self.signum is not None and self._running:
+                    self.display.note(f"ending {len(self._running)} runs in order (again: at once)")
+        finally:
+            self.engine.close()
+            for unit in list(self._running):
+                self._left(unit)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM is noted; a second one interrupts whatever is going on."""
+
+        def note(signum: int, frame: FrameType | None) -> None:
+            if self.signum is not None:
+                raise KeyboardInterrupt
+            self.signum = signum
+
+        before = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+    def _show(self) -> None:
+        self.display.show(self.progress, self.engine.slots)
+
+    def _look(self) -> None:
+        """Count what has ended before."""
+        for unit in list(self._pending):
+            entry = self._entries[unit]
+            try:
+                record = outcome(self.out / unit.folder, unit, entry.identity_of(unit.seed))
+            except (ValueError, OSError) as error:
+                self._pending.remove(unit)
+                self._failed(entry, unit, str(error))
+            else:
+                if record is not None:
+                    self._pending.remove(unit)
+                    self.progress.add(entry, record)
+        if done := self.progress.ended - len(self.progress.failures):
+            self.display.note(f"{done} of {self.progress.n} runs are done already")
+
+    def _left(self, unit: Unit) -> None:
+        """The engine has been closed: a unit may have come to its end all the same."""
+        entry = self._entries[unit]
+        self._running.pop(unit).close()
+        self.progress.rows[entry].running -= 1
+        with suppress(ValueError, OSError):
+            if (record := outcome(self.out / unit.folder, unit, entry.identity_of(unit.seed))) is not None:
+                self._done(entry, unit, record)
+
+    def _fill(self) -> None:
+        """Start units until every slot has one."""
+        now = time.monotonic()
+        for unit in [unit for unit, since in self._elsewhere.items() if now - since >= LOOK_AGAIN_S]:
+            del self._elsewhere[unit]
+            self._pending.append(unit)
+        while self._pending and len(self._running) < self.engine.slots and self.signum is None:
+            self._begin(self._pending.popleft())
+            self._show()
+        if self._elsewhere and not self._pending and not self._running and not self._told_of_others:
+            self._told_of_others = True
+            self.display.note(f"waiting for {len(self._elsewhere)} runs that another process works on")
+
+    def _begin(self, unit: Unit) -> None:
+        """Claim a unit and start it, unless it has ended already or is not ours to run."""
+        entry, folder = self._entries[unit], self.out / unit.folder
+        claim = None
+        try:
+            if (record := outcome(folder, unit, entry.identity_of(unit.seed))) is None:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                claim = take(folder.parent / f".{folder.name}{LOCK}")
+                if claim is None or is_taken(folder / LOCK):
+                    self._elsewhere[unit] = time.monotonic()
+                    return
+                # It may have ended between the look and the claim.
+                if (record := outcome(folder, unit, entry.identity_of(unit.seed))) is None:
+                    self.engine.start(unit)
+                    self._running[unit], claim = claim, None
+                    self.progress.rows[entry].running += 1
+        except (ValueError, OSError) as error:
+            self._failed(entry, unit, str(error))
+        else:
+            if record is not None:  # another driver's work
+                self.progress.add(entry, record)
+        finally:
+            if claim is not None:
+                claim.close()
+
+    def _end(self, unit: Unit, ended: Ended, reason: str) -> None:
+        """A unit is no longer running."""
+        entry = self._entries[unit]
+        self._running.pop(unit).close()
+        self.progress.rows[entry].running -= 1
+        match ended:
+            case Ended.DONE:
+                try:
+                    record = outcome(self.out / unit.folder, unit, entry.identity_of(unit.seed))
+                except ValueError as error:
+                    self._failed(entry, unit, str(error))
+                else:
+                    assert record is not None
+                    self._done(entry, unit, record)
+            case Ended.BUSY:
+                self._elsewhere[unit] = time.monotonic()
+            case Ended.LOST if self._lost[unit] < MOST_RETRIES:
+                self._lost[unit] += 1
+                self._pending.append(unit)
+                self.display.note(f"{unit.folder}: {reason}: will be tried again")
+            case Ended.LOST:
+                self._failed(entry, unit, f"{reason}, {1 + MOST_RETRIES} times")
+            case Ended.FAILED:
+                self._failed(entry, unit, reason)
+
+    def _done(self, entry: Entry, unit: Unit, record: Record) -> None:
+        self.progress.add(entry, record)
+        step = record.primary_step
+        self.display.ended(self.progress, unit, record.status + ("" if step is None else f" at step {step}"))
+
+    def _failed(self, entry: Entry, unit: Unit, reason: str) -> None:
+        reason = " ".join(reason.split())
+        self.progress.fail(entry, unit, reason)
+        self.display.ended(self.progress, unit, f"failed: {reason}")

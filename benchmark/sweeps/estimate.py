@@ -1,0 +1,133 @@
+"""What a sweep would do, and how long that would take."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.ensemble_run import Member
+from benchmark.measure import cpu_seconds, one_thread
+from benchmark.sweeps.plan import Entry, Plan
+from benchmark.sweeps.progress import duration, run_seconds
+from benchmark.sweeps.reading import Reader
+from benchmark.sweeps.state import outcome
+
+
+@dataclass
+class Estimate:
+    """An architecture on a cell.
+
+    Attributes:
+        entry: the architecture and the cell.
+        todo: units that have not ended.
+        done_s: seconds of each that is done.
+        conflicts: one line for each unit whose folder holds something else.
+        run_s: seconds of one run.
+    """
+
+    entry: Entry
+    todo: int = 0
+    done_s: list[float] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+    run_s: float = 0.0
+
+
+def estimates(plan: Plan, out: Path) -> list[Estimate]:
+    """What there is to do, and its cost: from the records that are there, or measured on one step and one evaluation.
+
+    Args:
+        plan: the sweep.
+        out: its folder.
+    """
+    found = {entry: Estimate(entry) for entry in plan.entries}
+    for entry, seed in plan.runs():
+        unit, estimate = entry.unit(seed), found[entry]
+        try:
+            record = outcome(out / unit.folder, unit, entry.identity_of(seed))
+        except (ValueError, OSError) as error:
+            estimate.conflicts.append(str(error))
+            continue
+        if record is None:
+            estimate.todo += 1
+        else:
+            estimate.done_s.append(run_seconds(record))
+    reader = Reader()
+    for entry, estimate in found.items():
+        if estimate.done_s:
+            estimate.run_s = sum(estimate.done_s) / len(estimate.done_s)
+        elif estimate.todo:
+            source = f"{entry.suite}, cell {entry.cell}, {entry.architecture}"
+            config = reader.read(yaml.safe_load(entry.config), source)
+            estimate.run_s = whole_run_seconds(reader.build(config, plan.seeds[0], source))
+    return list(found.values())
+
+
+def whole_run_seconds(member: Member) -> float:
+    """CPU seconds of a run that uses its whole budget: of one thread, by one step and one evaluation.
+
+    The first of each is left out, because it compiles.
+    """
+    module, data, protocol = member.module, member.data, member.identity.protocol
+    with one_thread():
+        batch = data.task.batch(0, data.batch_size)
+        optimizer, _ = module.optimizer_config.build(module.model, protocol.max_steps)
+
+        def step() -> None:
+            optimizer.zero_grad()
+            module.training_step(batch, 0).backward()
+            module.configure_gradient_clipping()
+            optimizer.step()
+
+        def evaluate() -> None:
+            with torch.no_grad():
+                module.on_validation_epoch_start()
+                for start in range(0, data.eval_sequences, data.batch_size):
+                    stop = min(start + data.batch_size, data.eval_sequences)
+                    module.validation_step(data.task.rows(start, stop, "eval"), 0)
+                module.held_out.compute()
+
+        evaluations = 1 + protocol.max_steps // protocol.eval_every
+        return protocol.max_steps * _second(step) + evaluations * _second(evaluate)
+
+
+def _second(do: Callable[[], None]) -> float:
+    do()
+    return cpu_seconds(do)
+
+
+def print_plan(plan: Plan, out: Path, slots: int | None) -> int:
+    """Print what the sweep would do; the exit code is 1 if something is in its way, otherwise 0.
+
+    Args:
+        plan: the sweep.
+        out: its folder.
+        slots: how many runs at once; None where that is not known.
+    """
+    console = Console()
+    found = estimates(plan, out)
+    table = Table()
+    for column in ("cell", "architecture"):
+        table.add_column(column)
+    for column in ("to do", "done", "one run", "all"):
+        table.add_column(column, justify="right")
+    for each in found:
+        bound = "about" if each.done_s else "at most"
+        costs = [f"{bound} {duration(s)}" for s in (each.run_s, each.todo * each.run_s)] if each.todo else ["", ""]
+        table.add_row(each.entry.cell, each.entry.architecture, str(each.todo), str(len(each.done_s)), *costs)
+    console.print(table)
+    todo = sum(each.todo for each in found)
+    total_s = sum(each.todo * each.run_s for each in found)
+    bound = "about" if all(each.done_s for each in found if each.todo) else "at most"
+    n = todo + sum(len(each.done_s) for each in found)
+    line = f"{todo} of {n} runs to do: {bound} {duration(total_s)} of one core"
+    if slots is not None:
+        line += f", {bound} {duration(total_s / slots)} with {slots} at once"
+    console.print(line + " (a run that is solved ends early)" * (bound == "at most"), highlight=False, soft_wrap=True)
+    conflicts = [line for each in found for line in each.conflicts]
+    for line in conflicts:
+        console.print(f"in the way: {line}", highlight=False, markup=False, soft_wrap=True)
+    return int(bool(conflicts))

@@ -1,0 +1,99 @@
+"""What lies in the run folder of a unit: nothing yet, a run to go on with, its outcome, or something else."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmark.identity import RunIdentity
+from benchmark.run import CONFIG, finished_record
+from benchmark.sweeps.plan import SEEDS, Unit
+from leaderboard.record import Record
+
+DECIDE = ("model", "data", "protocol", "optimizer", "seed", *SEEDS, "suite", "cell")
+"""Parts of a configuration that decide what a run is; where it runs and what it shows may change."""
+
+
+def outcome(folder: Path, unit: Unit, identity: RunIdentity) -> Record | None:
+    """The record of a unit that has ended; None if there is something left to do.
+
+    Args:
+        folder: the run folder.
+        unit: the run.
+        identity: what it is.
+
+    Raises:
+        ValueError: one line, if the folder holds another run, or a record that is not valid.
+    """
+    record = finished_record(folder)
+    if record is None:
+        check_config(folder, unit)
+        return None
+    if (line := _difference(_flat_of(record), _plain(identity.flat()))) is not None:
+        raise ValueError(f"{folder}: holds the record of another run ({line}): choose another --out, or remove it")
+    return record
+
+
+def check_config(folder: Path, unit: Unit) -> None:
+    """Make sure that a run folder is this unit's, if there is one.
+
+    Raises:
+        ValueError: one line, if it was made for another configuration.
+    """
+    path = folder / CONFIG
+    if not path.exists() or (text := path.read_text()) == unit.config:
+        return
+    try:
+        there, here = _flat(yaml.safe_load(text)), _flat(yaml.safe_load(unit.config))
+    except (yaml.YAMLError, AttributeError) as error:
+        raise ValueError(f"{path}: is not a run's configuration") from error
+    if (line := _difference(there, here)) is not None:
+        raise ValueError(f"{folder}: holds another run ({line}): choose another --out, or remove it")
+
+
+def make_folder(folder: Path, unit: Unit) -> None:
+    """Make the run folder with the configuration in it, unless there is one; a kill at any moment harms nothing.
+
+    Raises:
+        ValueError: as `check_config`.
+        OSError: if it cannot be made.
+    """
+    check_config(folder, unit)
+    if not (folder / CONFIG).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".{CONFIG}.{os.getpid()}.tmp"
+        temporary.write_text(unit.config)
+        os.replace(temporary, folder / CONFIG)
+
+
+def _flat_of(record: Record) -> dict[str, Any]:
+    parts = (record.architecture, record.task, record.protocol, record.optimizer, record.seeds, record.precision)
+    return _plain(RunIdentity(*parts).flat())
+
+
+def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Every decided value by its dotted key; what is not set counts as what is null."""
+    flat: dict[str, Any] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(f"{prefix}.{name}" if prefix else name, inner)
+        elif value is not None:
+            flat[prefix] = value
+
+    walk("", {name: content.get(name) for name in DECIDE})
+    return flat
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    for name in [*here, *there]:
+        if there.get(name) != here.get(name):
+            return f"{name} = {there.get(name)} there, {here.get(name)} here"
+    return None

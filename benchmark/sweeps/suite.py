@@ -1,0 +1,152 @@
+"""Suites: which cells there are, and how each architecture is set up for them.
+
+A suite is a YAML file whose first line is a comment that says what it is::
+
+    cells:
+      NAME:
+        data: {class_path: lm, init_args: {state_size: 8, n_nonzero: 3}}
+        protocol: {max_steps: 5000, eval_every: 25}
+        model: {d_model: 32, n_layers: 1}    # for every architecture that has these options
+        optimizer: {warmup_steps: 100}       # optional, as protocol and model
+    architectures:
+      transformer: {model: {n_heads: 8}, lr: {lm: 1.0e-3}}    # its own options, and its learning rate on each task
+"""
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from architectures import ARCHITECTURES
+from benchmark.listing import SUITES
+from datamodules import TASKS
+
+Options = dict[str, Any]
+CellName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Choice(_Part):
+    """A class by its registered name, or by its import path, and its options."""
+
+    class_path: str
+    init_args: Options = {}
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return self.class_path.rpartition(".")[2]
+
+
+class Cell(_Part):
+    """A task, its difficulty and the protocol."""
+
+    data: Choice
+    protocol: Options = {}
+    model: Options = {}
+    optimizer: Options = {}
+
+
+class Setup(_Part):
+    """What an architecture adds to a cell."""
+
+    model: Options = {}
+    lr: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+
+
+class Suite(_Part):
+    """What the file holds."""
+
+    cells: Annotated[dict[CellName, Cell], Field(min_length=1)]
+    architectures: dict[str, Setup] = {}
+
+
+def load_suite(suite: str) -> tuple[str, Suite]:
+    """The name and the content of a suite.
+
+    Args:
+        suite: name of a file in ``configs/suites``, or the path of a YAML file.
+
+    Raises:
+        ValueError: one line, if there is none of this name, or it is not as described above.
+    """
+    path = Path(suite)
+    if path.suffix not in {".yaml", ".yml"}:
+        path = SUITES / f"{suite}.yaml"
+        if not path.is_file():
+            raise ValueError(unknown("suite", suite, sorted(file.stem for file in SUITES.glob("*.yaml"))))
+    content = read_yaml(path)
+    try:
+        found = Suite.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {_problem(error)}") from error
+    _check_names(path, found)
+    return path.stem, found
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ValueError: one line, if it cannot be read, is no YAML or something else than a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ValueError(f"{path}: must be a mapping of names")
+    return content
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """One line for a name that does not exist, with the nearest one that does."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"unknown {kind} '{name}': {hint}known names are {', '.join(known) or '(none)'}"
+
+
+def options_of(cls: type, options: Mapping[str, Any]) -> Options:
+    """Those of the options that a class has."""
+    parameters = inspect.signature(cls).parameters
+    return {name: value for name, value in options.items() if name in parameters}
+
+
+def _check_names(path: Path, suite: Suite) -> None:
+    for name, cell in suite.cells.items():
+        if cell.data.name not in TASKS:
+            raise ValueError(f"{path}: cells.{name}.data: {unknown('task', cell.data.name, sorted(TASKS))}")
+        # Any architecture may leave out an option that it does not have; one that none has is a slip.
+        for option in cell.model:
+            if not any(options_of(cls, {option: None}) for cls in ARCHITECTURES.values()):
+                every = {p for cls in ARCHITECTURES.values() for p in inspect.signature(cls).parameters}
+                raise ValueError(f"{path}: cells.{name}.model: {unknown('option', option, sorted(every))}")
+    for name, setup in suite.architectures.items():
+        if name not in ARCHITECTURES:
+            raise ValueError(f"{path}: {unknown('architecture', name, sorted(ARCHITECTURES))}")
+        for task in setup.lr:
+            if task not in TASKS:
+                raise ValueError(f"{path}: architectures.{name}.lr: {unknown('task', task, sorted(TASKS))}")
+
+
+def _problem(error: ValidationError) -> str:
+    """The first problem: where it is and what is wrong, with the nearest key for one that does not exist."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    *parents, key = map(str, problem["loc"])
+    where = ".".join([*parents, key])
+    if problem["type"] != "extra_forbidden":
+        return f"{where}: {problem['msg']}"
+    place: type[_Part] = Suite
+    if parents:
+        place = Setup if parents[0] == "architectures" else Choice if parents[-1] == "data" else Cell
+    return f"{'.'.join(parents) or 'top level'}: {unknown('key', key, place.model_fields)}"

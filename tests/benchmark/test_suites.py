@@ -1,0 +1,61 @@
+"""The suites that are shipped: what they hold, and that every architecture can be set up for their cells."""
+
+import pytest
+
+from architectures import ARCHITECTURES
+from benchmark.listing import SUITES
+from benchmark.sweeps.planning import make_plan
+from benchmark.sweeps.suite import Cell, load_suite
+
+NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+def cells_of(suite: str, task: str) -> dict[str, Cell]:
+    return {name: cell for name, cell in load_suite(suite)[1].cells.items() if cell.data.name == task}
+
+
+def test_there_are_two() -> None:
+    assert NAMES == ["lite", "paper"]
+
+
+@pytest.mark.parametrize("suite", NAMES)
+def test_every_cell_fixes_what_decides_a_run(suite: str) -> None:
+    content = load_suite(suite)[1]
+    assert content.architectures.keys() == ARCHITECTURES.keys()
+    for name, cell in content.cells.items():
+        assert cell.protocol.keys() >= {"max_steps", "eval_every"}, name
+        assert cell.model.keys() >= {"d_model", "n_layers"}, name
+        assert "state_size" in cell.data.init_args, name
+
+
+def test_lite_spans_both_tasks_and_medium_sparsity() -> None:
+    lm, ca = cells_of("lite", "lm"), cells_of("lite", "ca")
+    assert 4 <= len(lm) + len(ca) <= 6 and lm and ca
+    shares = [cell.data.init_args["n_nonzero"] / cell.data.init_args["state_size"] for cell in lm.values()]
+    assert 0.5 in shares and min(shares) < 0.2
+
+
+def test_paper_has_the_cells_of_its_figures() -> None:
+    lm = {
+        tuple(cell.data.init_args[key] for key in ("state_size", "n_nonzero"))
+        for cell in cells_of("paper", "lm").values()
+    }
+    assert lm == {(size, ones) for size in (8, 16, 32) for ones in range(1, size + 1)}  # figures 5a, 7 and 12
+    ca = [cell.data.init_args["state_size"] for cell in cells_of("paper", "ca").values()]
+    assert ca == [4, 8, 16, 32, 64, 128, 256, 512]  # figures 5b and 12
+
+
+@pytest.mark.parametrize(
+    ("suite", "cell"), [("lite", "lm_s10_n3"), ("lite", "ca_s6_r16"), ("paper", "lm_s16_n3"), ("paper", "ca_s16")]
+)
+def test_every_architecture_can_be_set_up(suite: str, cell: str) -> None:
+    """Through the real parser: models are built, and the learning rate is the suite's."""
+    content = load_suite(suite)[1]
+    plan = make_plan((0,), suite=suite, cells=[cell])
+    assert {entry.architecture for entry in plan.entries} == ARCHITECTURES.keys()
+    for entry in plan.entries:
+        task = content.cells[cell].data.name
+        asked = content.architectures[entry.architecture].lr.get(task, 1e-3)
+        assert entry.identity.optimizer["lr"] == asked
+        assert entry.identity.architecture.config["d_model"] == content.cells[cell].model["d_model"]
+        assert entry.identity.protocol.max_steps == content.cells[cell].protocol["max_steps"]
