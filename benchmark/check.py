@@ -1,5 +1,6 @@
 """``python -m benchmark check NAME``: does an architecture keep the contract, and what does it cost?"""
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from rich.text import Text
 from architectures import SequenceModel
 from benchmark.commands import CommandParser, architecture, architectures_of_file, said, source_file
 from benchmark.contract import CHECKS, TRAINING_CHECKS, Check, NotOffered, small, variants
+from benchmark.ensemble import Ensemble
 from benchmark.measure import VOCAB_SIZE, TrainingStep, cpu_seconds, one_thread
 
 BATCH_SIZE, LENGTH, STEPS = 8, 512, 3
@@ -158,6 +160,12 @@ def backend(model: SequenceModel) -> str:
     return model.backend
 
 
+def many_seeds(model: SequenceModel) -> str:
+    """Whether seeds can be computed together."""
+    ensemble = Ensemble([model, copy.deepcopy(model)])
+    return "computed at once" if ensemble.mapped else f"computed one at a time: {ensemble.reason}"
+
+
 def speed(model: SequenceModel) -> str:
     """Tokens a second of training."""
     step = TrainingStep(model, BATCH_SIZE, LENGTH)
@@ -169,4 +177,4 @@ def speed(model: SequenceModel) -> str:
     )
 
 
-FACTS: tuple[Callable[[SequenceModel], str], ...] = (parameters, state, backend, speed)
+FACTS: tuple[Callable[[SequenceModel], str], ...] = (parameters, state, backend, many_seeds, speed)

@@ -78,7 +78,7 @@ def test_a_registered_architecture_passes(capsys: pytest.CaptureFixture[str]) ->
     assert code == 0
     assert "with default options, --model.positions rotary, --model.positions none" in head
     titles = [check.title(function) for function in CHECKS]
-    assert list(table) == [*titles, "parameters", "state", "backend", "speed"]
+    assert list(table) == [*titles, "parameters", "state", "backend", "many seeds", "speed"]
     assert {table[title][0] for title in titles if title != "streaming"} == {"passed"}
     assert table["streaming"] == ("not offered", "no state of fixed size to stream with")
     assert table["shapes"][1].startswith("Any batch and any length up to seq_len")
@@ -90,6 +90,7 @@ def test_a_registered_architecture_passes(capsys: pytest.CaptureFixture[str]) ->
     )
     assert table["state"][0] == "not offered"
     assert table["backend"] == ("measured", "sdpa")
+    assert table["many seeds"] == ("measured", "computed at once")
     assert "tokens a CPU-second, forward + backward + AdamW (one thread, 1 x 512 tokens" in table["speed"][1]
     assert int(table["speed"][1].split()[0].replace(",", "")) > 100
 
