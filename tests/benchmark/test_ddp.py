@@ -7,6 +7,7 @@ launcher or SLURM would give them; in the slow tests Lightning starts the second
 import json
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -50,8 +51,8 @@ def terminated(output: Path) -> None:
     send_at(pytest.MonkeyPatch(), 8, signum=signal.SIGTERM)
 
 
-def failing(output: Path) -> None:
-    """A process whose model fails in its ninth step."""
+def failing(output: Path, record: Path) -> None:
+    """A process whose model fails in its ninth step, and that then waits until there is a record, and says so."""
     step = EmergenceModule.training_step
 
     def fail(module: EmergenceModule, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
@@ -59,8 +60,14 @@ def failing(output: Path) -> None:
             raise RuntimeError("the state has the wrong shape")
         return step(module, batch, batch_idx)
 
+    def parent() -> int:
+        if not record.exists():
+            return 0
+        print("recorded", flush=True)
+        return time.monotonic_ns()  # another one at every call: as if the first process had ended
+
     pytest.MonkeyPatch().setattr(EmergenceModule, "training_step", fail)
-    pytest.MonkeyPatch().setattr(processes, "GRACE_S", 2.0)
+    pytest.MonkeyPatch().setattr(os, "getppid", parent)
 
 
 @pytest.fixture(scope="module")
@@ -152,10 +159,11 @@ def test_a_run_that_diverges(group: Group, tmp_path: Path) -> None:
 
 
 def test_an_error_in_another_process(group: Group, tmp_path: Path) -> None:
-    """The first one, which waits for it, notices, and its record says that the run ended in an error."""
-    first, second = group(command(tmp_path, "a"), (nothing, failing))
+    """The first one, which waits for it, notices at once, and its record says that the run ended in an error."""
+    path = run_folder(tmp_path, LM, "a") / RECORD
+    first, second = group(command(tmp_path, "a"), (nothing, partial(failing, record=path)))
     assert (first.exit_code, second.exit_code) == (1, 1), first.output + second.output
-    assert "RuntimeError: the state has the wrong shape" in second.output
+    assert "RuntimeError: the state has the wrong shape" in second.output and "recorded" in second.output
     assert record_of(run_folder(tmp_path, LM, "a")).status == "error"
 
 
@@ -234,6 +242,7 @@ def test_mistakes_leave_nothing_behind(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("sys.argv", ["emergence-benchmark", words])
+    monkeypatch.setattr(Trainer, "fit", lambda *args, **kwargs: pytest.fail("it is about to start processes"))
     monkeypatch.setattr(rank_zero_only, "rank", 0)
     assert fit(LM, tmp_path, "a", 5, 5, *DDP, *options)[0] == 2
     errors = capsys.readouterr().err

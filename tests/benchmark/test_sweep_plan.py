@@ -67,13 +67,18 @@ def test_every_architecture_of_the_suite_on_every_cell_seed_after_seed(make: Mak
 
 
 def test_models_cells_and_what_a_file_says_of_an_architecture(make: Make) -> None:
-    files = {"mine.yaml": "model: {class_path: rwkv, init_args: {head_dim: 8}}\noptimizer: {lr: 5e-4}"}
+    files = {
+        "mine.yaml": "model: {class_path: rwkv, init_args: {head_dim: 8}}\noptimizer: {lr: 5e-4}",
+        "other.yaml": "model: {class_path: transformer, init_args: {n_heads: 1}}\noptimizer: {lr: 7e-4}",
+    }
     plan = make(files=files, models=["transformer", "rwkv"], cells=["ca4"])
     assert [(entry.cell, entry.architecture) for entry in plan.entries] == [("ca4", "transformer"), ("ca4", "rwkv")]
     mine = config_of(plan.entries[1])
     assert {"d_model": 16, "n_layers": 1, "head_dim": 8}.items() <= mine["model"]["init_args"].items()
     assert mine["optimizer"]["lr"] == 5e-4
     assert mine["suite"] == "tiny"
+    other = config_of(plan.entries[0])  # the file's word counts more than the suite's
+    assert (other["model"]["init_args"]["n_heads"], other["optimizer"]["lr"]) == (1, 7e-4)
 
 
 def test_a_grid_point_is_a_cell_of_its_own_name(make: Make) -> None:
