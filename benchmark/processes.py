@@ -19,7 +19,8 @@ LOOK_EVERY = 20
 """Steps between two looks at what other processes, or the GPU, would have to be waited for."""
 
 GRACE_S = 30.0
-"""How long a process that failed leaves the first one to write its record: Lightning kills it when another fails."""
+"""How long a process that failed leaves the first one to write its record: Lightning kills that one when another ends
+with an exit code other than 0."""
 
 _PLACES = ("accelerator", "strategy", "devices", "num_nodes", "precision", "plugins")
 _COMMANDS = ("fit", "resume", "validate", "test")
@@ -112,13 +113,15 @@ def leave(error: BaseException | None) -> int:
         error: what ended it here, None if all processes had agreed to end it.
 
     Returns:
-        The exit code: 0, as the first process tells how the run ended, or 1 after an error.
+        The exit code: 0 where the first process will tell how the run ended, else 1.
     """
     if error is None:
         return 0
     traceback.print_exception(error)
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()  # with gloo the first process then fails too, instead of waiting
+    if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
+        return 0  # the first process fails too when this one is gone, and writes an error in its record
+    # Others, like NCCL, would let it wait for very long, so Lightning must kill it; but if it has failed too, as is
+    # likely, it ends this process when it has written its record.
     parent, until = os.getppid(), time.monotonic() + GRACE_S
     while time.monotonic() < until and os.getppid() == parent:
         time.sleep(0.1)

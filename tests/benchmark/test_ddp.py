@@ -7,13 +7,17 @@ launcher or SLURM would give them; in the slow tests Lightning starts the second
 import json
 import os
 import signal
-import time
+import subprocess
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only
 
 from benchmark import processes
@@ -51,8 +55,8 @@ def terminated(output: Path) -> None:
     send_at(pytest.MonkeyPatch(), 8, signum=signal.SIGTERM)
 
 
-def failing(output: Path, record: Path) -> None:
-    """A process whose model fails in its ninth step, and that then waits until there is a record, and says so."""
+def failing(output: Path) -> None:
+    """A process whose model fails in its ninth step."""
     step = EmergenceModule.training_step
 
     def fail(module: EmergenceModule, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
@@ -60,14 +64,7 @@ def failing(output: Path, record: Path) -> None:
             raise RuntimeError("the state has the wrong shape")
         return step(module, batch, batch_idx)
 
-    def parent() -> int:
-        if not record.exists():
-            return 0
-        print("recorded", flush=True)
-        return time.monotonic_ns()  # another one at every call: as if the first process had ended
-
     pytest.MonkeyPatch().setattr(EmergenceModule, "training_step", fail)
-    pytest.MonkeyPatch().setattr(os, "getppid", parent)
 
 
 @pytest.fixture(scope="module")
@@ -159,12 +156,46 @@ def test_a_run_that_diverges(group: Group, tmp_path: Path) -> None:
 
 
 def test_an_error_in_another_process(group: Group, tmp_path: Path) -> None:
-    """The first one, which waits for it, notices at once, and its record says that the run ended in an error."""
-    path = run_folder(tmp_path, LM, "a") / RECORD
-    first, second = group(command(tmp_path, "a"), (nothing, partial(failing, record=path)))
-    assert (first.exit_code, second.exit_code) == (1, 1), first.output + second.output
-    assert "RuntimeError: the state has the wrong shape" in second.output and "recorded" in second.output
+    """The first one, which waits for it, notices, and its record says that the run ended in an error."""
+    first, second = group(command(tmp_path, "a"), (nothing, failing))
+    assert (first.exit_code, second.exit_code) == (1, 0), first.output + second.output
+    assert second.output.count("RuntimeError: the state has the wrong shape") == 1
     assert record_of(run_folder(tmp_path, LM, "a")).status == "error"
+
+
+def test_an_error_in_the_model_of_both(group: Group, tmp_path: Path) -> None:
+    first, second = group(command(tmp_path, "a"), (failing, failing))
+    assert (first.exit_code, second.exit_code) == (1, 0), first.output + second.output
+    record = record_of(run_folder(tmp_path, LM, "a"))
+    assert (record.status, record.error) == ("error", "RuntimeError: the state has the wrong shape")
+
+
+def test_ending_the_others_is_not_taken_for_their_failure() -> None:
+    """Lightning's observer, which would kill this process, finds nobody left to observe."""
+    launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=2, num_nodes=1)
+    other = subprocess.Popen(["sleep", "60"])
+    launcher.procs = [other]
+    observer = _ChildProcessObserver(0, launcher.procs)
+    processes.end_others(SimpleNamespace(strategy=SimpleNamespace(launcher=launcher)))  # type: ignore[arg-type]
+    assert other.returncode == -signal.SIGKILL
+    assert observer._child_processes == []
+    assert observer._run(), "it has finished"
+
+
+def test_where_the_first_would_not_notice_another_waits_and_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without gloo, as here without any connection; it waits no longer than the first process lives."""
+    ticks: list[float] = []
+    monkeypatch.setattr("time.sleep", ticks.append)
+    monkeypatch.setattr("os.getppid", lambda: 1 if len(ticks) < 3 else 2)
+    assert processes.leave(RuntimeError("the state has the wrong shape")) == 1
+    assert len(ticks) == 3
+    assert "RuntimeError: the state has the wrong shape" in capsys.readouterr().err
+    monkeypatch.setattr(processes, "GRACE_S", 0.0)
+    assert processes.leave(RuntimeError("")) == 1
+    assert processes.leave(None) == 0
+    assert len(ticks) == 3
 
 
 class FailsInTheSecond(Callback):
