@@ -1,6 +1,5 @@
 """What a sweep would do, and how long that would take."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from benchmark.sweeps.plan import Entry, Plan
 from benchmark.sweeps.progress import duration, run_seconds
 from benchmark.sweeps.reading import Reader
 from benchmark.sweeps.state import outcome
+from benchmark.sweeps.table import tracked
 
 
 @dataclass
@@ -39,6 +39,8 @@ class Estimate:
 def estimates(plan: Plan, out: Path) -> list[Estimate]:
     """What there is to do, and its cost: from the records that are there, or measured on one step and one evaluation.
 
+    A bar in the terminal shows how far the measuring is.
+
     Args:
         plan: the sweep.
         out: its folder.
@@ -56,7 +58,7 @@ def estimates(plan: Plan, out: Path) -> list[Estimate]:
         else:
             estimate.done_s.append(run_seconds(record))
     reader = Reader()
-    for entry, estimate in found.items():
+    for entry, estimate in tracked(found.items(), "measuring"):
         if estimate.done_s:
             estimate.run_s = sum(estimate.done_s) / len(estimate.done_s)
         elif estimate.todo:
@@ -67,9 +69,9 @@ def estimates(plan: Plan, out: Path) -> list[Estimate]:
 
 
 def whole_run_seconds(member: Member) -> float:
-    """CPU seconds of a run that uses its whole budget: of one thread, by one step and one evaluation.
+    """CPU seconds of a run that uses its whole budget: of one thread, by one step and one chunk of an evaluation.
 
-    The first of each is left out, because it compiles.
+    The step before is left out, because it compiles.
     """
     module, data, protocol = member.module, member.data, member.identity.protocol
     with one_thread():
@@ -82,21 +84,16 @@ def whole_run_seconds(member: Member) -> float:
             module.configure_gradient_clipping()
             optimizer.step()
 
+        @torch.no_grad()
         def evaluate() -> None:
-            with torch.no_grad():
-                module.on_validation_epoch_start()
-                for start in range(0, data.eval_sequences, data.batch_size):
-                    stop = min(start + data.batch_size, data.eval_sequences)
-                    module.validation_step(data.task.rows(start, stop, "eval"), 0)
-                module.held_out.compute()
+            module.on_validation_epoch_start()
+            module.validation_step(data.task.rows(0, chunk, "eval"), 0)
+            module.held_out.compute()
 
-        evaluations = 1 + protocol.max_steps // protocol.eval_every
-        return protocol.max_steps * _second(step) + evaluations * _second(evaluate)
-
-
-def _second(do: Callable[[], None]) -> float:
-    do()
-    return cpu_seconds(do)
+        chunk = min(data.batch_size, data.eval_sequences)
+        chunks = (1 + protocol.max_steps // protocol.eval_every) * data.eval_sequences / chunk
+        step()
+        return protocol.max_steps * cpu_seconds(step) + chunks * cpu_seconds(evaluate)
 
 
 def print_plan(plan: Plan, out: Path, slots: int | None) -> int:
@@ -113,9 +110,9 @@ def print_plan(plan: Plan, out: Path, slots: int | None) -> int:
     for column in ("cell", "architecture"):
         table.add_column(column)
     for column in ("to do", "done", "one run", "all"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for each in found:
-        bound = "about" if each.done_s else "at most"
+        bound = "~" if each.done_s else "≤"
         costs = [f"{bound} {duration(s)}" for s in (each.run_s, each.todo * each.run_s)] if each.todo else ["", ""]
         table.add_row(each.entry.cell, each.entry.architecture, str(each.todo), str(len(each.done_s)), *costs)
     console.print(table)

@@ -15,6 +15,7 @@ from benchmark.sweeps.grid import Axis, Value, name_of, points, value_text
 from benchmark.sweeps.plan import SEEDS, Entry, Plan
 from benchmark.sweeps.reading import Reader
 from benchmark.sweeps.sources import Base, bases
+from benchmark.sweeps.table import tracked
 from datamodules import TASKS
 
 _NOT_OPTIONS = {"vocab_size", "seq_len", *SEEDS}
@@ -52,7 +53,7 @@ def make_plan(
         for axis in axes:
             _check_key(axis, base)
     planner = _Planner(Reader(), seeds[0])
-    entries = [entry for base in found for entry in planner.entries(base, axes, altered)]
+    entries = [entry for base in tracked(found, "reading") for entry in planner.entries(base, axes, altered)]
     return Plan(tuple(entries), tuple(seeds))
 
 

@@ -99,10 +99,12 @@ def run_seconds(record: Record) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 20 s, 2 h 05 min."""
+    """Seconds as people say them: 4.2 s, 42 s, 3 min 20 s, 38 min, 2 h 05 min."""
     if seconds < 60:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     minutes = round(seconds / 60)
-    if minutes < 60:
+    if minutes < 10:
         return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    if minutes < 60:
+        return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -2,17 +2,21 @@
 
 import sys
 import time
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
 from benchmark.sweeps.plan import Unit
 from benchmark.sweeps.progress import Progress, Row, duration
 from benchmark.sweeps.worker import LOG
+
+Item = TypeVar("Item")
 
 REFRESH_S = 0.4
 OTHER_LINES = 8
@@ -68,6 +72,12 @@ class Screen:
     def note(self, line: str) -> None:
         """A line above the table."""
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def tracked(items: Collection[Item], what: str) -> Iterable[Item]:
+    """The items, with a bar in the terminal while they are gone through."""
+    console = Console(stderr=True)
+    return track(items, what, console=console, transient=True, disable=not console.is_terminal)
 
 
 def table_of(progress: Progress, most_rows: int | None = None) -> Table:

@@ -195,7 +195,7 @@ def test_dry_run(
     assert not out.exists()
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
     assert [row[:4] for row in rows] == [["lm4", "transformer", "4", "0"], ["ca4", "transformer", "4", "0"]]
-    one, four = (float(cell.removeprefix("at most ").removesuffix(" s")) for cell in rows[0][4:])
+    one, four = (float(cell.removeprefix("≤ ").removesuffix(" s")) for cell in rows[0][4:])
     assert 0 < one < 60
     assert four == pytest.approx(4 * one, abs=4 * 0.05 + 0.5)
     assert re.search(r"8 of 8 runs to do: at most .* of one core, at most .* with 2 at once", text)
@@ -205,6 +205,6 @@ def test_dry_run(
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
     assert [row[:4] for row in rows] == [["lm4", "transformer", "2", "4"], ["ca4", "transformer", "2", "4"]]
     walls = [r.wall_train_s + r.wall_eval_s for name, r in records_of(undisturbed).items() if "/lm4/" in name]
-    [mean] = re.findall(r"about ([0-9.]+) s", rows[0][4])
+    [mean] = re.findall(r"~ ([0-9.]+) s", rows[0][4])
     assert float(mean) == pytest.approx(sum(walls) / 4, abs=0.5)
     assert "4 of 12 runs to do: about" in text

@@ -71,9 +71,19 @@ def test_time_left(plan: Plan, record: Record) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.9, "9.9 s"), (42.4, "42 s"), (60, "1 min 00 s"), (205, "3 min 25 s"), (3599.6, "1 h 00 min"),
-     (7500, "2 h 05 min"), (360_000, "100 h 00 min")],
-)  # fmt: skip
+    [
+        (0.04, "0.0 s"),
+        (9.9, "9.9 s"),
+        (42.4, "42 s"),
+        (60, "1 min 00 s"),
+        (205, "3 min 25 s"),
+        (569, "9 min 29 s"),
+        (579, "10 min"),
+        (3599.6, "1 h 00 min"),
+        (7500, "2 h 05 min"),
+        (360_000, "100 h 00 min"),
+    ],
+)
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
