@@ -48,6 +48,7 @@ def connect(address: str | None, n_cpus: int) -> Callable[[], None]:
         import ray
     except ImportError as error:
         raise ValueError(f"--engine ray needs Ray ({error}): pip install emergence-benchmark[ray]") from error
+    _hush()
     if address == "local":
         return _start(n_cpus)
     if address != "auto":
@@ -58,6 +59,14 @@ def connect(address: str | None, n_cpus: int) -> Callable[[], None]:
         ray.shutdown()
         raise ValueError(f"the Ray cluster at {address} cannot be joined: {_said(error)}") from error
     return ray.shutdown
+
+
+def _hush() -> None:
+    """Let Ray not print what goes wrong on nodes, as it does whatever `log_to_driver` says: a sweep tells it itself."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):  # there is no public way
+        worker.print_to_stdstream = lambda *args, **kwargs: None
 
 
 def _start(n_cpus: int) -> Callable[[], None]:

@@ -249,6 +249,7 @@ def test_ctrl_c_ends_the_cluster_that_was_started_for_the_sweep(tmp_path: Path, 
     process = start(*words, cwd=repository, env=env, start_new_session=True)
     try:
         until(lambda: list((tmp_path / "temporary").rglob(CHECKPOINT)) or process.poll() is not None)
+        assert process.poll() is None, process.communicate()[0]
         os.killpg(process.pid, signal.SIGINT)
         output, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 130, output
