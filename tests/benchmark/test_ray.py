@@ -242,13 +242,13 @@ def test_a_sweep_survives_its_driver_a_worker_and_a_node(cluster: Cluster, tmp_p
 def test_ctrl_c_ends_the_cluster_that_was_started_for_the_sweep(tmp_path: Path, repository: Path) -> None:
     """Without an address there is one for the time of the sweep; the whole process group gets the signal."""
     (tmp_path / "long.yaml").write_text(LONG)
-    (tmp_path / "temporary").mkdir()
+    temporary = Path(tempfile.mkdtemp(dir="/tmp"))  # short, as the path of a socket must be
     mark, before = uuid.uuid4().hex, set(Path("/tmp").glob("emergence-ray-*"))
     words = ["sweep", f"--config={tmp_path / 'long.yaml'}", "--seeds=0", f"--out={tmp_path / 'out'}", "--engine=ray"]
-    env = {MARK: mark, "HOME": str(tmp_path), "TMPDIR": str(tmp_path / "temporary"), "RAY_ADDRESS": ""}
+    env = {MARK: mark, "HOME": str(tmp_path), "TMPDIR": str(temporary), "RAY_ADDRESS": ""}
     process = start(*words, cwd=repository, env=env, start_new_session=True)
     try:
-        until(lambda: list((tmp_path / "temporary").rglob(CHECKPOINT)) or process.poll() is not None)
+        until(lambda: list(temporary.rglob(CHECKPOINT)) or process.poll() is not None)
         assert process.poll() is None, process.communicate()[0]
         os.killpg(process.pid, signal.SIGINT)
         output, _ = process.communicate(timeout=PATIENCE_S)
@@ -258,8 +258,9 @@ def test_ctrl_c_ends_the_cluster_that_was_started_for_the_sweep(tmp_path: Path, 
         until(lambda: not processes(mark))
         assert set(Path("/tmp").glob("emergence-ray-*")) <= before
         assert not (tmp_path / ".ray").exists(), "Ray keeps its token there"
-        assert not list((tmp_path / "temporary").glob("emergence-benchmark-*/*"))
+        assert not list(temporary.glob("emergence-benchmark-*/*"))
         assert not list((tmp_path / "out").rglob("record.json"))
     finally:
         kill([*in_sessions({process.pid}), *processes(mark)])
         process.wait()
+        shutil.rmtree(temporary, ignore_errors=True)
