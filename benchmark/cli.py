@@ -13,10 +13,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from architectures import SequenceModel
 from benchmark import messages
 from benchmark.checkpoint import Checkpointer, check_checkpoint
-from benchmark.emergence import EmergenceTracker
 from benchmark.ensemble_module import EnsembleData, EnsembleModule
 from benchmark.ensemble_recorder import seed_folder
-from benchmark.ensemble_run import ensemble_module, ensemble_recorder, members
+from benchmark.ensemble_run import ensemble_module, ensemble_recorder, members, run_recorder
 from benchmark.identity import SEEDS, EnsembleIdentity, Identity
 from benchmark.lock import training_in
 from benchmark.module import EmergenceModule
@@ -24,7 +23,6 @@ from benchmark.parser import BenchmarkParser
 from benchmark.processes import check_shares, end_others, is_first, leave, plan_processes
 from benchmark.progress import EmergenceProgressBar
 from benchmark.protocol import OptimizerConfig, Protocol
-from benchmark.recorder import RunRecorder
 from benchmark.report import print_evaluation, print_outcome
 from benchmark.run import CONFIG, Outcome, create_run_folder, finished_record, train
 from benchmark.sweeps.seeds import parse_seeds
@@ -192,6 +190,12 @@ class BenchmarkCLI(LightningCLI):
             raise ValueError(f"--seeds is for fit: {self.subcommand} the checkpoint of one seed with --seed")
         if self._get(self.config, "seed"):
             raise ValueError("--seed and --seeds exclude each other")
+        precision = str(self._get(self.config, "trainer").precision)
+        if precision.startswith("16"):
+            raise ValueError(
+                f"--trainer.precision {precision} scales the loss of all seeds alike: with --seeds take bf16-mixed"
+                " or 32-true"
+            )
         return parse_seeds(text)
 
     def _run_folder(self, ckpt_path: str | None) -> Path:
@@ -256,12 +260,9 @@ class BenchmarkCLI(LightningCLI):
             of_all = ensemble_recorder(self.folder, self.members, dump)
             self.write = lambda status, error: of_all.write(ensemble, status, error)
             return [of_all]
-        protocol, data = self.model.protocol, self.data
-        tracker = EmergenceTracker(data.task.targets, protocol.eval_every, protocol.stop_when_solved)
-        recorder = RunRecorder(self.folder, self.members[0].identity, tracker, data, self._get(self.config, "picture"))
-        recorder.suite, recorder.cell = self._get(self.config, "suite"), self._get(self.config, "cell")
+        recorder = run_recorder(self.folder, self.members[0])
         self.write = lambda status, error: [recorder.write(self.model, status or recorder.outcome(), error)]
-        return [tracker, recorder]
+        return [recorder.tracker, recorder]
 
     def fit(self, **kwargs: Any) -> None:
         """Train; a record remains at every kind of end."""

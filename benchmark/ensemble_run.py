@@ -47,16 +47,8 @@ def members(
         config: of the command, for all seeds; a task_seed, init_seed or data_seed in it holds for all of them.
         seeds: of the ensemble.
         instantiate: builds what a configuration describes.
-
-    Raises:
-        ValueError: if the numeric precision scales the loss, which one scale for all seeds would make dependent.
     """
     precision = str(config.trainer.precision or "32-true")
-    if precision.startswith("16"):
-        raise ValueError(
-            f"--trainer.precision {precision} scales the loss of all seeds alike: with --seeds take bf16-mixed"
-            " or 32-true"
-        )
     for seed in seeds:
         own = copy.deepcopy(config)
         own.seed, own.seeds = seed, None
@@ -67,9 +59,7 @@ def members(
         module = EmergenceModule(built.model, built.data.task, built.optimizer, built.protocol)
         options = own.model.get("init_args") or {}
         options = {name: value for name, value in options.items() if name not in {"vocab_size", "seq_len"}}
-        identity = identify(
-            module.model, options, built.data, built.protocol, built.optimizer, init_seed, precision
-        )  # fmt: skip
+        identity = identify(module.model, options, built.data, built.protocol, built.optimizer, init_seed, precision)
         yield Member(seed, module, built.data, identity, own, built.trainer)
 
 
@@ -80,6 +70,15 @@ def ensemble_module(of: list[Member], use_cuda_graph: bool) -> EnsembleModule:
     )
 
 
+def run_recorder(folder: Path, member: Member) -> RunRecorder:
+    """The recorder of one seed, with the tracker of its targets."""
+    protocol, config = member.module.protocol, member.config
+    tracker = EmergenceTracker(member.module.task.targets, protocol.eval_every, protocol.stop_when_solved)
+    recorder = RunRecorder(folder, member.identity, tracker, member.data, config.picture)
+    recorder.suite, recorder.cell = config.suite, config.cell
+    return recorder
+
+
 def ensemble_recorder(folder: Path, of: list[Member], dump: Callable[[Namespace], str]) -> EnsembleRecorder:
     """The recorder of these seeds.
 
@@ -88,12 +87,5 @@ def ensemble_recorder(folder: Path, of: list[Member], dump: Callable[[Namespace]
         of: the seeds.
         dump: turns a configuration into YAML.
     """
-    recorders = {}
-    for member in of:
-        protocol = member.module.protocol
-        tracker = EmergenceTracker(member.module.task.targets, protocol.eval_every, protocol.stop_when_solved)
-        recorder = recorders[member.seed] = RunRecorder(
-            seed_folder(folder, member.seed), member.identity, tracker, member.data, member.config.picture
-        )
-        recorder.suite, recorder.cell = member.config.suite, member.config.cell
+    recorders = {member.seed: run_recorder(seed_folder(folder, member.seed), member) for member in of}
     return EnsembleRecorder(folder, recorders, {member.seed: dump(member.config) for member in of})

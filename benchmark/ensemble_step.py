@@ -7,6 +7,7 @@ Shape letters: E seeds, B sequences.
 """
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -55,8 +56,7 @@ class EnsembleStep:
     Attributes:
         optimizer: over the stacked parameters.
         loss_E: losses of the last step, on the device.
-        capture_s: wall time spent on warm-up and captures.
-        not_captured: why the step could not be captured, None if it was or need not be.
+        capture_s: wall time of the captures in seconds.
     """
 
     def __init__(
@@ -73,7 +73,6 @@ class EnsembleStep:
         self.device = next(ensemble.parameters()).device
         self.use_cuda_graph = use_cuda_graph and self.device.type == "cuda"
         self.capture_s = 0.0
-        self.not_captured: str | None = None
         self.optimizer = EnsembleAdamW(
             list(ensemble.parameters()),
             lr=config.lr,
@@ -143,7 +142,8 @@ class EnsembleStep:
                 AdamW.step(self.optimizer)
         except Exception as error:  # an operator that waits for the host, or one that allocates in its own way
             self.use_cuda_graph = False
-            self.not_captured = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            warnings.warn(f"the step cannot be captured, so it is made kernel by kernel: {reason}", stacklevel=2)
         else:
             self.optimizer.captured = graph.replay
         self.capture_s += time.perf_counter() - began

@@ -40,8 +40,14 @@ def hardware(device: torch.device) -> Hardware:
         if device.type == "cuda"
         else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Hardware(device=device.type, name=name, cores=cores, threads=torch.get_num_threads(), memory_bytes=memory)
+    return Hardware(
+        device=device.type, name=name, cores=usable_cores(), threads=torch.get_num_threads(), memory_bytes=memory
+    )
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

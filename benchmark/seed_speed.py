@@ -5,8 +5,6 @@ CPU many seeds are processes of one thread each, which is how a sweep runs them;
 Everything is wall time, and the matrix product that it is held against is measured in the same processes.
 """
 
-import copy
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +20,7 @@ import yaml
 from benchmark.commands import said
 from benchmark.ensemble import Ensemble
 from benchmark.ensemble_step import WARM_UP_STEPS, EnsembleStep
-from benchmark.environment import flops_per_token
+from benchmark.environment import flops_per_token, usable_cores
 from benchmark.measure import one_thread, peak_bytes
 from benchmark.seed_step import Content, SeedStep, built, matrix_product_flops, rate, synchroniser
 from datamodules import TaskEnsemble
@@ -65,7 +63,7 @@ def measure_on_cpu(contents: Mapping[str, Content], seconds: float) -> list[Seed
         contents: configurations by architecture.
         seconds: that each measurement takes.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     results = [SeedSpeed(name) for name in contents]
     many = f"{cores} processes of 1 thread"
     with _workers(cores) as workers:
@@ -183,7 +181,8 @@ def _ensemble_step(content: Content, n_seeds: int, device: torch.device) -> Call
     pairs = [built(content, seed) for seed in range(n_seeds)]
     first, data = pairs[0]
     ensemble = Ensemble([module.model for module, _ in pairs]).to(device)
-    tasks = TaskEnsemble([copy.copy(module.task) for module, _ in pairs])
+    ensemble.try_mapping()  # where other implementations run than on the CPU
+    tasks = TaskEnsemble([module.task for module, _ in pairs])
     step = EnsembleStep(ensemble, tasks, first.optimizer_config, data.batch_size, first.protocol.max_steps, True)
     count = 0
 

@@ -3,9 +3,8 @@
 import os
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
+from benchmark import pages
 from benchmark.environment import hardware, versions
 from benchmark.seed_speed import SeedSpeed
 from benchmark.seed_step import MATRIX
@@ -60,23 +59,9 @@ def notes(results: list[SeedSpeed], cell: str, device: torch.device) -> list[str
 
 def print_table(results: list[SeedSpeed], cell: str, device: torch.device) -> None:
     """Print it."""
-    table = Table()
-    for i, name in enumerate(header(results)):
-        table.add_column(name, justify="left" if i < 2 else "right")
-    for line in rows(results):
-        table.add_row(*line)
-    console = Console()
-    if not console.is_terminal:  # a file or a pipe has no width of its own
-        console.width = 180
-    console.print(table)
-    for note in notes(results, cell, device):
-        console.print(note, highlight=False, markup=False)
+    pages.print_table(header(results), rows(results), notes(results, cell, device))
 
 
 def markdown(results: list[SeedSpeed], cell: str, device: torch.device) -> str:
     """The same as a section of a Markdown page."""
-    names = header(results)
-    lines = [names, ["---", "---", *["---:"] * (len(names) - 2)], *rows(results)]
-    table = [f"| {' | '.join(line)} |" for line in lines]
-    listed = [f"- {note}" for note in notes(results, cell, device)]
-    return "\n".join(["## Seeds", "", *table, "", *listed, ""])
+    return pages.markdown_section("Seeds", header(results), rows(results), notes(results, cell, device))

@@ -5,10 +5,9 @@ from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from architectures import SequenceModel
+from benchmark import pages
 from benchmark.environment import hardware, versions
 from benchmark.measure import VOCAB_SIZE, one_thread
 from benchmark.speed import BASELINE, D_MODEL, N_LAYERS, TOKENS, Entry
@@ -92,23 +91,9 @@ def notes(entries: list[Entry], lengths: list[int], rounds: int) -> list[str]:
 
 def print_table(entries: list[Entry], lengths: list[int], rounds: int) -> None:
     """Print it."""
-    table = Table()
-    for i, name in enumerate(header(lengths)):
-        table.add_column(name, justify="left" if i < 2 else "right")
-    for line in rows(entries, lengths):
-        table.add_row(*line)
-    console = Console()
-    if not console.is_terminal:  # a file or a pipe has no width of its own
-        console.width = 180
-    console.print(table)
-    for note in notes(entries, lengths, rounds):
-        console.print(note, highlight=False, markup=False)
+    pages.print_table(header(lengths), rows(entries, lengths), notes(entries, lengths, rounds))
 
 
 def markdown(entries: list[Entry], lengths: list[int], rounds: int) -> str:
-    """The same as a Markdown page."""
-    names = header(lengths)
-    lines = [names, ["---", "---", *["---:"] * (len(names) - 2)], *rows(entries, lengths)]
-    table = [f"| {' | '.join(line)} |" for line in lines]
-    listed = [f"- {note}" for note in notes(entries, lengths, rounds)]
-    return "\n".join(["## Lengths", "", *table, "", *listed, ""])
+    """The same as a section of a Markdown page."""
+    return pages.markdown_section("Lengths", header(lengths), rows(entries, lengths), notes(entries, lengths, rounds))

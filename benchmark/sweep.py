@@ -47,7 +47,7 @@ def sweep_command(words: list[str]) -> int:
         grid=grid,
         max_steps=config.max_steps,
     )
-    from benchmark.sweeps.local import usable_cores
+    from benchmark.environment import usable_cores
 
     out = Path(config.out)
     jobs = config.jobs or usable_cores()

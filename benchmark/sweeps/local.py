@@ -4,7 +4,6 @@ The processes come from a fork server that has imported everything, so that one 
 has a fresh one, so that a crash, a leak or a kill takes nothing else along.
 """
 
-import os
 import signal
 import time
 from multiprocessing import connection
@@ -21,11 +20,6 @@ from benchmark.sweeps.worker import GRACE_S, LOG, work
 
 _LOST = 255
 """Exit code of a process whose fork server was killed."""
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class LocalEngine(Engine):

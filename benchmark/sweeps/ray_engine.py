@@ -20,7 +20,7 @@ from benchmark.lock import InUse, training_in
 from benchmark.recorder import RECORD
 from benchmark.run import finished_record
 from benchmark.sweeps.engine import Ended, Engine
-from benchmark.sweeps.local import last_line, usable_cores
+from benchmark.sweeps.local import last_line
 from benchmark.sweeps.plan import Unit
 from benchmark.sweeps.ray_cluster import connect
 from benchmark.sweeps.ray_node import GRACE_S, Result, run_unit
@@ -46,7 +46,7 @@ class RayEngine(Engine):
 
     def __init__(self, out: Path, address: str | None) -> None:
         self.out = out
-        self._disconnect = connect(address, usable_cores())
+        self._disconnect = connect(address, environment.usable_cores())
         import ray
 
         self._ray = ray

@@ -18,7 +18,18 @@ from benchmark.ensemble_step import EnsembleStep
 from benchmark.metrics import HeldOutMetrics
 from benchmark.run import CONFIG
 from datamodules import CellularAutomata, LinearMap, Task
-from tests.benchmark.runs import CA, LM, assert_same, curves_of, fit_command, record_of, resume, run_folder, send_at
+from tests.benchmark.runs import (
+    CA,
+    LM,
+    assert_same,
+    curves_of,
+    fit,
+    fit_command,
+    record_of,
+    resume,
+    run_folder,
+    send_at,
+)
 
 ALONE = {
     "status", "architecture", "task", "protocol_hash", "optimizer", "seeds", "hits", "steps", "tokens", "parameters",
@@ -278,3 +289,9 @@ def test_configuration_of_a_seed_repeats_it(tmp_path: Path) -> None:
     assert main(["fit", f"--config={folder / 'seed2' / CONFIG}", "--name=again"]) == 0
     again = record_of(run_folder(tmp_path, LM, "again"))
     assert again.model_dump(include=ALONE) == record_of(folder / "seed2").model_dump(include=ALONE)
+
+
+def test_one_seed_may_scale_its_loss(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _ = fit(LM, tmp_path, "a", 4, 2, "--trainer.precision=16-mixed", "--picture=false")
+    assert "--seeds" not in capsys.readouterr().err
+    assert code == 0

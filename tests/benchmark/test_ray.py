@@ -169,15 +169,6 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def to_kill() -> Iterator[list[Any]]:
-    """Processes that a test starts; what is left of them at its end is killed."""
-    started: list[Any] = []
-    yield started
-    for process in started:
-        process.kill()
-
-
 def freeze_trainer(cluster: Cluster, name: str) -> int:
     """Wait until a node trains, and stop that process in mid-air: its unit cannot end before it goes on."""
     found: list[int] = []
@@ -191,14 +182,14 @@ def freeze_trainer(cluster: Cluster, name: str) -> int:
     return found[0]
 
 
-def test_a_sweep_survives_its_driver_a_worker_and_a_node(cluster: Cluster, tmp_path: Path, to_kill: list[Any]) -> None:
+def test_a_sweep_survives_its_driver_a_worker_and_a_node(cluster: Cluster, tmp_path: Path, started: list[Any]) -> None:
     suite, out = tmp_path / "tiny.yaml", tmp_path / "out"
     suite.write_text(SUITE)
     words = ["sweep", f"--suite={suite}", "--models=transformer", "--seeds=0-3", f"--out={out}"]
     words += ["--engine=ray", f"--address={cluster.address}"]
 
     driver = in_process(words, tmp_path / "first")
-    to_kill.append(driver)
+    started.append(driver)
     trainer = freeze_trainer(cluster, "a")
     driver.kill()
     kill([trainer], signal.SIGCONT)
@@ -206,7 +197,7 @@ def test_a_sweep_survives_its_driver_a_worker_and_a_node(cluster: Cluster, tmp_p
 
     output = tmp_path / "second"
     driver = in_process(words, output)
-    to_kill.append(driver)
+    started.append(driver)
     cluster.add("b")  # it joins a sweep that has begun
     trainer = freeze_trainer(cluster, "a")
     kill(cluster.processes("a", "ray::run_unit"))

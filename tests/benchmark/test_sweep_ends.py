@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,6 @@ def suite(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
     path.write_text(SUITE)
     return path
-
-
-@pytest.fixture
-def started() -> Iterator[list[Any]]:
-    """Processes that a test starts; what is left of them at its end is killed."""
-    processes: list[Any] = []
-    yield processes
-    for process in processes:
-        process.kill()
 
 
 def test_a_folder_in_use_is_refused_with_its_own_exit_code(

@@ -6,7 +6,6 @@ Most drivers run in this process or in one from its fork server, so that little 
 import random
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +56,6 @@ def undisturbed(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     Driver(plan, out, LocalEngine(out, 2), display).run()
     assert display.most_running == 2
     return out
-
-
-@pytest.fixture
-def started() -> Iterator[list[Any]]:
-    """Processes that a test starts; what is left of them at its end is killed."""
-    processes: list[Any] = []
-    yield processes
-    for process in processes:
-        process.kill()
 
 
 def assert_whole(out: Path, plan: Plan, undisturbed: Path) -> None:
