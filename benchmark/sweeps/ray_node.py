@@ -87,7 +87,7 @@ def _temporary_folder() -> Iterator[Path]:
     """A run folder that is removed afterwards; where this process gets killed, by the next one on the machine."""
     root = Path(tempfile.gettempdir(), f"emergence-benchmark-{os.getuid()}")
     root.mkdir(mode=0o700, exist_ok=True)
-    _remove_orphans(root)
+    remove_orphans(root)
     folder = Path(tempfile.mkdtemp(dir=root))
     owner = folder.with_suffix(LOCK)
     lock = take(owner)
@@ -100,8 +100,8 @@ def _temporary_folder() -> Iterator[Path]:
             owner.unlink(missing_ok=True)
 
 
-def _remove_orphans(root: Path) -> None:
-    """Remove folders whose process is gone."""
+def remove_orphans(root: Path) -> None:
+    """Remove the run folders of processes that are gone, and the files that say whose they were."""
     for owner in root.glob(f"*{LOCK}"):
         folder = owner.with_suffix("")
         if not is_taken(owner) and not is_taken(folder / LOCK):  # its run may still be about to end
