@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from leaderboard import table
+from leaderboard import check, table
 from leaderboard.record import Record, find_records, json_schema
 
 SCHEMA_FILE = Path(__file__).parent / "schema" / "record.v1.json"
@@ -55,6 +55,17 @@ def schema(write: bool) -> int:
     return 0
 
 
+def run(options: argparse.Namespace) -> int:
+    """Run the command that the options name."""
+    match options.command:
+        case "show":
+            return show(options.paths, options.format)
+        case "schema":
+            return schema(options.write)
+        case _:
+            return check.run(options)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m leaderboard", description="Read and compare records of runs.")
@@ -66,9 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--format", choices=("json", "markdown"), help="default: a table for the eye")
     command = commands.add_parser("schema", help="JSON Schema of a record")
     command.add_argument("--write", action="store_true", help=f"write it to {SCHEMA_FILE.name} in place of printing it")
+    check.add_arguments(commands.add_parser("check", help="new records against committed ones: a verdict for CI"))
     options = parser.parse_args(arguments)
     try:
-        code = schema(options.write) if options.command == "schema" else show(options.paths, options.format)
+        code = run(options)
         sys.stdout.flush()
         return code
     except ValueError as error:

@@ -183,11 +183,16 @@ def read_record(path: str | Path) -> Record:
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        field = ".".join(map(str, problems[0]["loc"])) or "record"
-        reason = problems[0]["msg"].removeprefix("Value error, ")
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ValueError(f"{path}: {field}: {reason}{more}") from error
+        raise ValueError(f"{path}: {first_problem(error)}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """One line, "field: reason", for the first thing that is wrong, and how many more there are."""
+    problems = error.errors(include_url=False, include_input=False)
+    field = ".".join(map(str, problems[0]["loc"])) or "record"
+    reason = problems[0]["msg"].removeprefix("Value error, ")
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{field}: {reason}{more}"
 
 
 def write_record(path: str | Path, record: Record) -> None:

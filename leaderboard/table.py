@@ -70,7 +70,7 @@ def summarise(records: Iterable[Record]) -> list[Row]:
     return sorted(
         rows,
         key=lambda row: (
-            [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", row.task)],  # S=8 before S=16
+            natural(row.task),
             row.protocol_hash,
             row.restricted_mean_step is None,
             row.restricted_mean_step or 0,
@@ -84,6 +84,11 @@ def task_label(record: Record) -> str:
     task = record.task
     name = task.name if task.version == 1 else f"{task.name} v{task.version}"
     return " ".join([name, *(f"{SHORT.get(knob, knob)}={_plain(value)}" for knob, value in task.config.items())])
+
+
+def natural(text: str) -> list[int | str]:
+    """Sort key that puts S=8 before S=16."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
 
 
 def to_json(rows: Sequence[Row]) -> str:

@@ -1,0 +1,276 @@
+"""Which of two arms learns faster, by how much, and how sure that is: rank tests within cells, summed over cells.
+
+An arm is the runs of one entry; within a cell its runs are compared with another arm's on the same task, protocol and
+budget. Runs are ranked together, the fastest first: solved ones by their hitting step, then unsolved ones by their loss
+at the budget, diverged ones last; ties share the mean of their ranks. The statistic is van Elteren's (1960): the sum
+over cells of (rank sum of the new arm - its expectation) / (N + 1), with N runs in the cell. Its null distribution is
+that of relabelling runs within cells, by a fixed random stream: the same records give the same p value for ever.
+
+A time ratio r is tested by dividing the new arm's hitting steps by r and comparing again (the accelerated failure time
+model, Kalbfleisch and Prentice 2002, chapter 7). What either arm could not have shown within its budget on that common
+scale counts as unsolved in both, and unsolved runs tie there. The estimate is the r at which the statistic changes sign
+(Hodges and Lehmann 1963), the interval holds the r that are not rejected.
+
+A hitting step is known to lie between two evaluations: the middle of the two is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import exp, log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leaderboard.record import Record
+
+FloatArray = NDArray[np.float64]
+
+N_RELABELLINGS = 9_999  # of a p value; the smallest is then 1e-4
+N_INTERVAL = 1_999  # for each ratio that an interval tries
+STREAM = 2606_25010  # of the relabellings; another number changes p values by their Monte Carlo error
+MAX_RATIO = 64.0  # beyond it a ratio is not looked for
+_STEPS_PER_OCTAVE = 6
+_PRECISION = 1e-3  # of the logarithm of a ratio
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The runs of one arm in one cell that have an outcome.
+
+    Attributes:
+        time_N: hitting step, the middle of its evaluation interval; inf where unsolved. Shape (N,).
+        loss_N: held-out loss (nats) at the end; inf where the run diverged. Only read where unsolved. Shape (N,).
+        budget: steps that a run could take.
+    """
+
+    time_N: FloatArray
+    loss_N: FloatArray
+    budget: int
+
+    def __len__(self) -> int:
+        return len(self.time_N)
+
+    @property
+    def n_solved(self) -> int:
+        """How many runs hit the target."""
+        return int(np.isfinite(self.time_N).sum())
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Hitting time of an entry over the reference's, with its 95 % interval. 2 means: takes twice the steps.
+
+    Attributes:
+        estimate: None where the data do not place it: too few runs of the two solved anything.
+        low, high: ends of the interval; None where the data do not bound it on that side.
+        p: two-sided permutation p value of "the two learn equally fast".
+    """
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    p: float
+
+
+Pair = tuple[Outcomes, Outcomes]  # reference and new arm in one cell
+
+
+def outcomes(records: Iterable[Record]) -> Outcomes | None:
+    """What the runs of one arm in one cell say; None without a run that has an outcome.
+
+    Error and interrupted runs say nothing about the architecture and are left out. A diverged run is the worst that
+    there is, even if it hit the target before.
+    """
+    kept = [record for record in records if record.status not in {"error", "interrupted"}]
+    if not kept:
+        return None
+    time, loss = [], []
+    for record in kept:
+        hit = record.hits[record.protocol.primary]
+        if record.status == "diverged" or hit.step is None:
+            time.append(np.inf)
+            loss.append(np.inf if record.status == "diverged" or record.final is None else record.final.loss_nats)
+        else:
+            time.append(((hit.previous_step or 0) + hit.step) / 2)
+            loss.append(0.0)
+    return Outcomes(np.array(time, dtype=np.float64), np.array(loss), kept[0].protocol.max_steps)
+
+
+def p_value(pairs: Sequence[Pair], n_relabellings: int = N_RELABELLINGS) -> float:
+    """Two-sided permutation p value of "the two learn equally fast", progress of unsolved runs included.
+
+    Raises:
+        ValueError: no pair.
+    """
+    return min(1.0, 2 * min(one_sided(pairs, None, n_relabellings)))
+
+
+def one_sided(pairs: Sequence[Pair], ratio: float | None, n_relabellings: int = N_RELABELLINGS) -> tuple[float, float]:
+    """p values of "the new arm takes `ratio` times the reference's steps" against "more" and against "less".
+
+    Without a ratio: of "equally fast" against "slower" and "faster", progress of unsolved runs included.
+
+    Raises:
+        ValueError: no pair, or a ratio that is not positive.
+    """
+    if ratio is not None and not ratio > 0:
+        raise ValueError(f"ratio must be positive, got {ratio}")
+    more, less = tails([(scores(*pair, ratio), len(pair[1])) for pair in pairs], n_relabellings)
+    return float(more[0]), float(less[0])
+
+
+def statistic(pairs: Sequence[Pair], ratio: float = 1.0) -> float:
+    """Van Elteren's statistic; positive where the new arm takes more than `ratio` times the reference's steps."""
+    return sum(float(scores(*pair, ratio)[-len(pair[1]) :].sum()) for pair in pairs)
+
+
+def time_ratio(pairs: Sequence[Pair], level: float = 0.95) -> Ratio:
+    """How many times the reference's steps the new arm takes, over all cells together, with its interval.
+
+    Raises:
+        ValueError: no pair.
+    """
+    p, tail = p_value(pairs), (1 - level) / 2
+
+    def too_small(ratio: float) -> bool:
+        return one_sided(pairs, ratio, N_INTERVAL)[0] < tail
+
+    def too_large(ratio: float) -> bool:
+        return one_sided(pairs, ratio, N_INTERVAL)[1] < tail
+
+    estimate = _estimate(pairs)
+    start = 0.0
+    if estimate is not None:
+        start = log(estimate)
+    elif too_small(1.0):
+        start = next(place for place in _outwards(0.0, 1) if not too_small(exp(place)))
+    elif too_large(1.0):
+        start = next(place for place in _outwards(0.0, -1) if not too_large(exp(place)))
+    low, high = _first(too_small, start, -1), _first(too_large, start, 1)
+    return Ratio(estimate, None if low is None else exp(low), None if high is None else exp(high), p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's (1979) adjusted p values, in the order given: reject those below the level, all of them at once."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for done, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
+        largest = max(largest, min(1.0, (len(p_values) - done) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
+def scores(reference: Outcomes, new: Outcomes, ratio: float | None = None) -> FloatArray:
+    """(rank - expected rank) / (N + 1) of the runs of both arms ranked together, the reference's first. Shape (N, 1).
+
+    Without a ratio unsolved runs are ordered by their loss; with one, on the common scale of time, they tie.
+
+    Raises:
+        ValueError: the budgets differ.
+    """
+    if reference.budget != new.budget:
+        raise ValueError(f"budgets differ: {reference.budget} and {new.budget} steps")
+    time_N = np.concatenate((reference.time_N, new.time_N / (ratio or 1.0)))
+    if ratio is None:
+        loss_N = np.where(np.isinf(time_N), np.concatenate((reference.loss_N, new.loss_N)), 0.0)
+    else:
+        time_N[time_N > min(reference.budget, new.budget / ratio)] = np.inf
+        loss_N = np.zeros_like(time_N)
+    order_N = np.lexsort((loss_N, time_N))
+    time_N, loss_N = time_N[order_N], loss_N[order_N]
+    n = len(order_N)
+    first_N = np.ones(n, dtype=np.bool_)
+    first_N[1:] = (time_N[1:] != time_N[:-1]) | (loss_N[1:] != loss_N[:-1])
+    group_N = np.cumsum(first_N) - 1
+    count_K = np.bincount(group_N)
+    rank_K = np.cumsum(count_K) - (count_K - 1) / 2
+    score_N = np.empty(n)
+    score_N[order_N] = (rank_K[group_N] - (n + 1) / 2) / (n + 1)
+    return score_N[:, None]
+
+
+def tails(
+    cells: Sequence[tuple[FloatArray, int]], n_relabellings: int = N_RELABELLINGS
+) -> tuple[FloatArray, FloatArray]:
+    """Shares of relabellings whose sum over the new arm is at least, and at most, the one seen; each of shape (K,).
+
+    The labels as they are count as one more relabelling, which keeps a p value valid however few there are (Phipson and
+    Smyth 2010).
+
+    Args:
+        cells: for each cell `scores` of K comparisons side by side, shape (N, K), and how many runs the new arm has:
+            they come last.
+        n_relabellings: M.
+
+    Raises:
+        ValueError: no cell.
+    """
+    if not cells:
+        raise ValueError("needs a cell that both arms have outcomes in")
+    observed_K = sum(score_NK[-n_new:].sum(axis=0) for score_NK, n_new in cells)
+    drawn_MK = sum(
+        _relabellings(place, len(score_NK), n_new, n_relabellings) @ score_NK
+        for place, (score_NK, n_new) in enumerate(cells)
+    )
+    hair = 1e-9  # equal sums must stay equal, whatever the order they were added in
+    at_least_K, at_most_K = (drawn_MK >= observed_K - hair).sum(axis=0), (drawn_MK <= observed_K + hair).sum(axis=0)
+    return (1 + at_least_K) / (1 + n_relabellings), (1 + at_most_K) / (1 + n_relabellings)
+
+
+@lru_cache(maxsize=64)
+def _relabellings(place: int, n: int, n_new: int, n_relabellings: int) -> FloatArray:
+    """Which of a cell's runs are called new in each relabelling: 0 or 1, shape (M, N)."""
+    random = np.random.Generator(np.random.Philox(key=[STREAM, place]))
+    selection_MN = np.zeros((n_relabellings, n))
+    np.put_along_axis(selection_MN, random.random((n_relabellings, n)).argsort(axis=1)[:, :n_new], 1.0, axis=1)
+    return selection_MN
+
+
+def _estimate(pairs: Sequence[Pair]) -> float | None:
+    """Middle, on the log scale, of the stretch between where the statistic is positive and where it is negative.
+
+    None if it is nowhere positive, or nowhere negative.
+    """
+
+    def positive(ratio: float) -> bool:
+        return statistic(pairs, ratio) > 0
+
+    def negative(ratio: float) -> bool:
+        return statistic(pairs, ratio) < 0
+
+    if positive(1.0):
+        high = _first(negative, 0.0, 1)
+        low = None if high is None else _first(positive, high, -1)
+    elif negative(1.0):
+        low = _first(positive, 0.0, -1)
+        high = None if low is None else _first(negative, low, 1)
+    else:
+        low, high = _first(positive, 0.0, -1), _first(negative, 0.0, 1)
+    return None if low is None or high is None else exp((low + high) / 2)
+
+
+def _outwards(start: float, direction: int) -> Iterator[float]:
+    """Log ratios from a start in one direction, as far as ratios are looked for."""
+    step, reach = direction * log(2) / _STEPS_PER_OCTAVE, log(MAX_RATIO) + 1e-9
+    position = start + step
+    while abs(position) <= reach:
+        yield position
+        position += step
+
+
+def _first(holds: Callable[[float], bool], start: float, direction: int) -> float | None:
+    """Log ratio next to the start, in a direction, from which on a test holds; None if it never does.
+
+    Outwards, and to the first one only: far from the data so little is left within the budgets that nothing differs.
+    """
+    inside = start
+    for place in _outwards(start, direction):
+        if holds(exp(place)):
+            while abs(place - inside) > _PRECISION:
+                middle = (inside + place) / 2
+                inside, place = (inside, middle) if holds(exp(middle)) else (middle, place)  # noqa: PLW2901
+            return (inside + place) / 2
+        inside = place
+    return None
