@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leaderboard.board import REFERENCE
-from leaderboard.comparison import Ratio
 from leaderboard.entries import RESULTS, Entry, Results, entries_of, read_results
+from leaderboard.escape import markdown_text
 from leaderboard.record import Record
 from leaderboard.verdict import CellVerdict, Kind, Verdict, compare
+from leaderboard.wording import ratio_text
 
 if TYPE_CHECKING:
     from leaderboard.simulation import Scenario
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 EXIT: dict[Kind, int] = {"same": 0, "better": 10, "needs-seeds": 11, "regressed": 12, "not-comparable": 13}
 # Of several entries the code of the one that needs a look most.
 SEVERITY: tuple[Kind, ...] = ("same", "better", "needs-seeds", "not-comparable", "regressed")
-HEADER = ("cell", "verdict", "steps: times the reference's", "p (Holm)", "solved new", "solved reference", "because")
+HEADER = ("cell", "verdict", "steps / reference", "p (Holm)", "solved new", "solved reference", "because")
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,8 @@ def to_markdown(comparisons: Sequence[Comparison]) -> str:
     blocks = []
     for each in comparisons:
         rows = [HEADER, ["---"] * len(HEADER), *(_row(cell) for cell in each.verdict.cells)]
-        lines = ["| " + " | ".join(map(escape, row)) + " |" for row in rows]
-        blocks.append("\n".join([f"### {escape(_headline(each))}", "", *lines]))
+        lines = ["| " + " | ".join(map(markdown_text, row)) + " |" for row in rows]
+        blocks.append("\n".join([f"### {markdown_text(_headline(each))}", "", *lines]))
     return "\n\n".join(blocks)
 
 
@@ -154,12 +155,6 @@ def simulated(scenarios: Sequence[Scenario], runs: int) -> str:
         found = rates(scenario, runs)
         lines.append(f"| {scenario.ratio:g} | " + " | ".join(f"{100 * found[kind]:.1f} %" for kind in kinds) + " |")
     return "\n".join(lines)
-
-
-def escape(text: str) -> str:
-    """Text of a record as GitHub Markdown that shows just it."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "@&#8203;")
-    return "".join("\\" + letter if letter in "\\`*_[]|~#" else letter for letter in text)
 
 
 def _compared(
@@ -203,7 +198,7 @@ def _headline(each: Comparison) -> str:
     verdict = each.verdict
     parts = [f"{each.suite}/{each.name} against {each.against}: {verdict.kind}"]
     if verdict.ratio is not None:
-        parts.append(f"{ratio_text(verdict.ratio)} times its steps (p = {verdict.ratio.p:.2g})")
+        parts.append(f"{ratio_text(verdict.ratio)} its steps (p = {verdict.ratio.p:.2g})")
     parts.append(verdict.reason)
     if verdict.missing:
         parts.append(f"missing cells: {', '.join(verdict.missing)}")
@@ -216,19 +211,9 @@ def _row(cell: CellVerdict) -> tuple[str, ...]:
     return (
         cell.cell,
         cell.kind,
-        "-" if cell.ratio is None else ratio_text(cell.ratio),
+        ratio_text(cell.ratio),
         "-" if cell.p_holm is None else f"{cell.p_holm:.2g}",
         f"{cell.solved_new}/{cell.n_new}",
         f"{cell.solved_reference}/{cell.n_reference}",
         cell.reason,
     )
-
-
-def ratio_text(ratio: Ratio) -> str:
-    """E.g. `1.82 (1.41-2.37)`; an end that the data do not bound is left open: `> 4.1`, `1.82 (> 1.41)`."""
-    low, high = ratio.low, ratio.high
-    if low is not None and high is not None:
-        ends = f"{low:.2f}-{high:.2f}"
-    else:
-        ends = f"> {low:.2f}" if low is not None else f"< {high:.2f}" if high is not None else "unknown"
-    return ends if ratio.estimate is None else f"{ratio.estimate:.2f} ({ends})"

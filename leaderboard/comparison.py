@@ -34,6 +34,7 @@ STREAM = 2606_25010  # of the relabellings; another number changes p values by t
 MAX_RATIO = 64.0  # beyond it a ratio is not looked for
 _STEPS_PER_OCTAVE = 6
 _PRECISION = 1e-3  # of the logarithm of a ratio
+_HAIR = 1e-9  # equal sums of scores must stay equal, whatever the order they were added in
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Outcomes:
     """The runs of one arm in one cell that have an outcome.
 
     Attributes:
-        time_N: hitting step, the middle of its evaluation interval; inf where unsolved. Shape (N,).
+        time_N: hitting step, the middle of its evaluation interval; inf where unsolved. Shape (N,), the fastest first.
         loss_N: held-out loss (nats) at the end; inf where the run diverged. Only read where unsolved. Shape (N,).
         budget: steps that a run could take.
     """
@@ -96,7 +97,10 @@ def outcomes(records: Iterable[Record]) -> Outcomes | None:
         else:
             time.append(((hit.previous_step or 0) + hit.step) / 2)
             loss.append(0.0)
-    return Outcomes(np.array(time, dtype=np.float64), np.array(loss), kept[0].protocol.max_steps)
+    # Sorted, so that the order in which records were read cannot move a p value by its Monte Carlo error.
+    time_N, loss_N = np.array(time, dtype=np.float64), np.array(loss, dtype=np.float64)
+    order_N = np.lexsort((loss_N, time_N))
+    return Outcomes(time_N[order_N], loss_N[order_N], kept[0].protocol.max_steps)
 
 
 def p_value(pairs: Sequence[Pair], n_relabellings: int = N_RELABELLINGS) -> float:
@@ -214,8 +218,7 @@ def tails(
         _relabellings(place, len(score_NK), n_new, n_relabellings) @ score_NK
         for place, (score_NK, n_new) in enumerate(cells)
     )
-    hair = 1e-9  # equal sums must stay equal, whatever the order they were added in
-    at_least_K, at_most_K = (drawn_MK >= observed_K - hair).sum(axis=0), (drawn_MK <= observed_K + hair).sum(axis=0)
+    at_least_K, at_most_K = (drawn_MK >= observed_K - _HAIR).sum(axis=0), (drawn_MK <= observed_K + _HAIR).sum(axis=0)
     return (1 + at_least_K) / (1 + n_relabellings), (1 + at_most_K) / (1 + n_relabellings)
 
 
@@ -235,10 +238,10 @@ def _estimate(pairs: Sequence[Pair]) -> float | None:
     """
 
     def positive(ratio: float) -> bool:
-        return statistic(pairs, ratio) > 0
+        return statistic(pairs, ratio) > _HAIR
 
     def negative(ratio: float) -> bool:
-        return statistic(pairs, ratio) < 0
+        return statistic(pairs, ratio) < -_HAIR
 
     if positive(1.0):
         high = _first(negative, 0.0, 1)

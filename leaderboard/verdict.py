@@ -113,7 +113,7 @@ def compare(reference: Mapping[str, Sequence[Record]], new: Mapping[str, Sequenc
         return Verdict(
             "needs-seeds", None, cells, missing, MIN_SEEDS, "no cell in which both have runs with an outcome"
         )
-    together = list(pairs.values())
+    together = [pairs[cell] for cell in sorted(pairs)]
     ratio = time_ratio(together)
     kind = decide(together, ratio.p)
     unfinished = [*missing, *(cell for cell in common if cell not in pairs)]
