@@ -32,7 +32,7 @@ N_RELABELLINGS = 9_999  # of a p value; the smallest is then 1e-4
 N_INTERVAL = 1_999  # for each ratio that an interval tries
 STREAM = 2606_25010  # of the relabellings; another number changes p values by their Monte Carlo error
 MAX_RATIO = 64.0  # beyond it a ratio is not looked for
-_STEPS_PER_OCTAVE = 6
+_STEPS_PER_OCTAVE = 4
 _PRECISION = 1e-3  # of the logarithm of a ratio
 _HAIR = 1e-9  # equal sums of scores must stay equal, whatever the order they were added in
 
@@ -128,7 +128,7 @@ def one_sided(pairs: Sequence[Pair], ratio: float | None, n_relabellings: int = 
 
 def statistic(pairs: Sequence[Pair], ratio: float = 1.0) -> float:
     """Van Elteren's statistic; positive where the new arm takes more than `ratio` times the reference's steps."""
-    return sum(float(scores(*pair, ratio)[-len(pair[1]) :].sum()) for pair in pairs)
+    return sum(float(_sum(scores(*pair, ratio), len(pair[1]))[0]) for pair in pairs)
 
 
 def time_ratio(pairs: Sequence[Pair], level: float = 0.95) -> Ratio:
@@ -167,7 +167,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def scores(reference: Outcomes, new: Outcomes, ratio: float | None = None) -> FloatArray:
-    """(rank - expected rank) / (N + 1) of the runs of both arms ranked together, the reference's first. Shape (N, 1).
+    """Rank - expected rank of the runs of both arms ranked together, the reference's first. Shape (N, 1).
 
     Without a ratio unsolved runs are ordered by their loss; with one, on the common scale of time, they tie.
 
@@ -177,21 +177,16 @@ def scores(reference: Outcomes, new: Outcomes, ratio: float | None = None) -> Fl
     if reference.budget != new.budget:
         raise ValueError(f"budgets differ: {reference.budget} and {new.budget} steps")
     time_N = np.concatenate((reference.time_N, new.time_N / (ratio or 1.0)))
-    if ratio is None:
-        loss_N = np.where(np.isinf(time_N), np.concatenate((reference.loss_N, new.loss_N)), 0.0)
+    if ratio is None:  # one key for both: negative where solved, the loss where not
+        loss_N = np.maximum(np.concatenate((reference.loss_N, new.loss_N)), 0)
+        key_N = np.where(np.isinf(time_N), loss_N, time_N - reference.budget - 1)
     else:
-        time_N[time_N > min(reference.budget, new.budget / ratio)] = np.inf
-        loss_N = np.zeros_like(time_N)
-    order_N = np.lexsort((loss_N, time_N))
-    time_N, loss_N = time_N[order_N], loss_N[order_N]
-    n = len(order_N)
-    first_N = np.ones(n, dtype=np.bool_)
-    first_N[1:] = (time_N[1:] != time_N[:-1]) | (loss_N[1:] != loss_N[:-1])
-    group_N = np.cumsum(first_N) - 1
-    count_K = np.bincount(group_N)
-    rank_K = np.cumsum(count_K) - (count_K - 1) / 2
-    score_N = np.empty(n)
-    score_N[order_N] = (rank_K[group_N] - (n + 1) / 2) / (n + 1)
+        key_N = time_N
+        key_N[key_N > min(reference.budget, new.budget / ratio)] = np.inf
+    n, sorted_N = len(key_N), np.sort(key_N)
+    # The middle of the places that a run and those it ties with take.
+    rank_N = (np.searchsorted(sorted_N, key_N, "left") + np.searchsorted(sorted_N, key_N, "right") + 1) / 2
+    score_N: FloatArray = rank_N - (n + 1) / 2
     return score_N[:, None]
 
 
@@ -213,22 +208,30 @@ def tails(
     """
     if not cells:
         raise ValueError("needs a cell that both arms have outcomes in")
-    observed_K = sum(score_NK[-n_new:].sum(axis=0) for score_NK, n_new in cells)
-    drawn_MK = sum(
-        _relabellings(place, len(score_NK), n_new, n_relabellings) @ score_NK
-        for place, (score_NK, n_new) in enumerate(cells)
-    )
-    at_least_K, at_most_K = (drawn_MK >= observed_K - _HAIR).sum(axis=0), (drawn_MK <= observed_K + _HAIR).sum(axis=0)
+    observed_K = np.sum([_sum(*cell) for cell in cells], axis=0)
+    drawn_KM = np.zeros((cells[0][0].shape[1], n_relabellings))
+    for place, (score_NK, n_new) in enumerate(cells):
+        # Scores are halves of integers, so that float32, which is faster, adds them exactly.
+        chosen_NM = _relabellings(place, len(score_NK), n_new, n_relabellings)
+        drawn_KM += (score_NK.T.astype(np.float32) @ chosen_NM) / np.float64(len(score_NK) + 1)
+    lowest_K1, highest_K1 = (observed_K - _HAIR)[:, None], (observed_K + _HAIR)[:, None]
+    at_least_K, at_most_K = (drawn_KM >= lowest_K1).sum(axis=1), (drawn_KM <= highest_K1).sum(axis=1)
     return (1 + at_least_K) / (1 + n_relabellings), (1 + at_most_K) / (1 + n_relabellings)
 
 
-@lru_cache(maxsize=64)
-def _relabellings(place: int, n: int, n_new: int, n_relabellings: int) -> FloatArray:
-    """Which of a cell's runs are called new in each relabelling: 0 or 1, shape (M, N)."""
+def _sum(score_NK: FloatArray, n_new: int) -> FloatArray:
+    """A cell's share of the statistic for the labels as they are. Shape (K,)."""
+    total_K: FloatArray = score_NK[-n_new:].sum(axis=0) / (len(score_NK) + 1)
+    return total_K
+
+
+@lru_cache(maxsize=128)
+def _relabellings(place: int, n: int, n_new: int, n_relabellings: int) -> NDArray[np.float32]:
+    """Which of a cell's runs are called new in each relabelling: 0 or 1, shape (N, M): this way round sums are fast."""
     random = np.random.Generator(np.random.Philox(key=[STREAM, place]))
     selection_MN = np.zeros((n_relabellings, n))
     np.put_along_axis(selection_MN, random.random((n_relabellings, n)).argsort(axis=1)[:, :n_new], 1.0, axis=1)
-    return selection_MN
+    return np.ascontiguousarray(selection_MN.T, dtype=np.float32)
 
 
 def _estimate(pairs: Sequence[Pair]) -> float | None:

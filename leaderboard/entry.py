@@ -88,7 +88,7 @@ def load_yaml(path: Path) -> Any:
         content = path.read_bytes()
         if len(content) > MAX_BYTES:
             raise ValueError(f"{len(content):,} bytes, at most {MAX_BYTES:,} are allowed")
-        return yaml.load(content.decode("utf-8"), Loader=_Unique)  # noqa: S506 - a subclass of SafeLoader
+        return yaml.load(content.decode("utf-8"), Loader=_Unique)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError, TypeError, yaml.YAMLError) as error:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -37,6 +38,7 @@ from leaderboard.parts import (
     Target,
     Task,
 )
+from leaderboard.upgrade import CURRENT, parse, upgrade
 
 __all__ = [
     "Architecture",
@@ -62,7 +64,12 @@ FINAL_STATUSES = frozenset({"solved", "censored", "diverged"})  # an outcome of 
 
 def protocol_hash(task: Task, protocol: Protocol) -> str:
     """SHA-256 (hex) of the canonical JSON (sorted keys, no spaces) of task name, version, config and protocol."""
-    content = {**task.model_dump(mode="json"), "protocol": protocol.model_dump(mode="json")}
+    return _hash_of(task.model_dump_json(), protocol.model_dump_json())
+
+
+@lru_cache(maxsize=1024)  # a board's records share few protocols
+def _hash_of(task: str, protocol: str) -> str:
+    content = {**json.loads(task), "protocol": json.loads(protocol)}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -172,18 +179,25 @@ def json_schema() -> dict[str, Any]:
 
 
 def read_record(path: str | Path) -> Record:
-    """The record in a file.
+    """The record in a file, of any version of the schema; JSON is read strictly (see `leaderboard.upgrade`).
 
     Raises:
         ValueError: one line with the file, the field and the reason, when it cannot be read or is not a valid record.
     """
     path = Path(path)
     try:
-        return Record.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        content = parse(text)
+        version = content.get("schema_version")
+        if type(version) is not int or version != CURRENT:  # True and 1.0 equal 1
+            text = json.dumps(upgrade(content)).encode()
+        return Record.model_validate_json(text)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
         raise ValueError(f"{path}: {first_problem(error)}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def first_problem(error: ValidationError) -> str:

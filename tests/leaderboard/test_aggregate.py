@@ -108,7 +108,8 @@ def test_missing_cells_stay_missing() -> None:
 
 
 def test_a_cell_under_another_protocol_is_missing() -> None:
-    records = suite_records("other", CELLS, range(10), np.random.default_rng(1), **{"protocol.tokens_per_step": 4096})
+    change: dict[str, Any] = {"protocol.tokens_per_step": 4096}
+    records = suite_records("other", CELLS, range(10), np.random.default_rng(1), **change)
     board = suite(REFERENCE, as_entry("other", records))
     assert by_name(board)["other"].missing == tuple(cell.name for cell in board.cells)
 

@@ -16,7 +16,7 @@ from tests.leaderboard.boards import CELLS, suite_records
 from tests.leaderboard.records import START
 from tests.leaderboard.test_entries import ENTRY
 
-LATER = {"started_at": START + timedelta(days=1), "ended_at": START + timedelta(days=2)}
+LATER: dict[str, Any] = {"started_at": START + timedelta(days=1), "ended_at": START + timedelta(days=2)}
 
 
 def sweep(root: Path, name: str, seeds: range, slowness: float = 1.0, **changes: Any) -> Path:
