@@ -91,7 +91,15 @@ def load_yaml(path: Path) -> Any:
         return yaml.load(content.decode("utf-8"), Loader=_Unique)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError, TypeError, yaml.YAMLError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        yaml.YAMLError,
+    ) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())[:300]}") from error
 
 

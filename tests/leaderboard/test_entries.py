@@ -163,6 +163,9 @@ def test_a_broken_entry_file(tmp_path: Path, change: dict[str, Any], reason: str
         ("a: " + "[" * 5000, ""),
         ("a: " + "x" * 30_000, "30,003 bytes, at most 20,000 are allowed"),
         ("? [1, 2]\n: 3", ""),
+        ("a: !!bool x", ""),
+        ("a: !!timestamp x", ""),
+        ("a: !!int ''", ""),
         ("\x00", "special characters are not allowed"),
     ],
 )

@@ -1,0 +1,208 @@
+"""Learning curves of strangers: read by a process of its own, and held against the record beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from leaderboard.hits import hitting_step, holds
+from leaderboard.record import Record
+from leaderboard.validation import curves_reader
+
+COMMON = ("loss_nats", "loss_scored_nats", "accuracy", "exact_match")
+MAX_ROWS = 20_000
+MAX_DEATHS = 3
+_START_S, _FILE_S = 120, 5  # what reading may take at most; it takes 2 s and 10 ms
+
+# The harness averages the losses by position in float64 and stores them in float32, which rounds to 6e-8 of a value.
+MEAN_TOLERANCE = 1e-5
+
+# No model beats the floor but by luck on the held-out set, or because the floor was itself estimated on a sample. The
+# best predictor's loss of a sequence of L positions varies from sequence to sequence by at most 0.72 chance / sqrt(L)
+# (measured: cellular automata of 64 states under fresh rules; pools of rules and linear maps vary not at all), so the
+# mean over n sequences by 0.72 chance / sqrt(n L). This many chance / sqrt(n L) are over five standard deviations.
+FLOOR_TOLERANCE = 4.0
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The columns of a file of curves; `position_means` are the means over positions of `loss_by_position_nats`."""
+
+    steps: list[int]
+    metrics: dict[str, list[float]]
+    n_positions: int
+    position_means: list[float]
+
+    def finite(self, row: int) -> bool:
+        """Whether every value of a row is a finite number."""
+        return all(math.isfinite(column[row]) for column in (*self.metrics.values(), self.position_means))
+
+
+Found = Curves | tuple[str, str]  # curves, or field and reason
+
+
+class CurvesReader:
+    """Reads files of curves in a process of its own, which may die over a few of them and no more."""
+
+    def __init__(self) -> None:
+        self._deaths = 0
+
+    def read(self, requests: Sequence[tuple[Path, str, Record]]) -> list[Found]:
+        """The curves of each (path, SHA-256 in hex, record), in their order."""
+        protocols = [record.protocol for _, _, record in requests]
+        rows = [min(protocol.max_steps // protocol.eval_every + 1, MAX_ROWS) for protocol in protocols]
+        paths = [path for path, _, _ in requests]
+        return [_found(line) for line in self._ask(list(zip(paths, rows, strict=True)))]
+
+    def _ask(self, requests: list[tuple[Path, int]]) -> list[str | None]:
+        """A line of the reading process for each file; None where the process ended over it."""
+        answers: list[str | None] = []
+        while len(answers) < len(requests):
+            if self._deaths >= MAX_DEATHS:  # someone means it: hours could go by
+                return answers + [None] * (len(requests) - len(answers))
+            left = [(os.fspath(path.absolute()), rows) for path, rows in requests[len(answers) :]]
+            environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system", "ARROW_IO_THREADS": "1"}
+            try:
+                done = subprocess.run(
+                    [sys.executable, "-P", curves_reader.__file__],
+                    input=json.dumps(left).encode(),
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env=environment,
+                    timeout=_START_S + _FILE_S * len(left),
+                    check=False,
+                )
+                output = done.stdout
+            except subprocess.TimeoutExpired as error:
+                output = error.stdout or b""
+            lines = output.decode().split("\n")[:-1]  # what has no line end was cut off
+            answers += lines
+            if len(answers) < len(requests):
+                answers.append(None)
+                self._deaths += 1
+        return answers
+
+
+def _found(line: str | None) -> Found:
+    if line is None:
+        return "curves", "broke the reader, or took too much time or memory to read"
+    answer = json.loads(line)
+    if "problem" in answer:
+        field, reason = answer["problem"]
+        return field, reason
+    columns = answer["columns"]
+    return Curves(columns.pop("step"), columns, answer["n_positions"], answer["position_means"])
+
+
+def curve_problems(record: Record, curves: Curves) -> Iterator[tuple[str, str]]:
+    """Yield (field, reason) for what is wrong in the curves, or in the record by the curves."""
+    if problem := _column_problem(record, curves) or _step_problem(record, curves.steps):
+        yield problem
+        return
+    last = len(curves.steps) - 1
+    for row, step in enumerate(curves.steps):
+        if not curves.finite(row):
+            # A held-out loss that is not finite ends a run; only such a run has one, at its end.
+            if row == last and record.status == "diverged" and not math.isfinite(curves.metrics["loss_nats"][row]):
+                continue
+            yield "curves", f"hold a value at step {step} that is not finite"
+            return
+    last -= not curves.finite(last)
+    yield from _value_problems(record, curves, last)
+    yield from _final_problems(record, curves, last)
+    yield from _hit_problems(record, curves)
+
+
+def _column_problem(record: Record, curves: Curves) -> tuple[str, str] | None:
+    wanted = {*COMMON, *(target.metric for target in record.protocol.targets)}
+    if missing := sorted(wanted - curves.metrics.keys()):
+        return "curves", f"have no column {missing[0]}"
+    own = curves.metrics.keys() - set(COMMON)
+    if record.final is not None and own != record.final.task_metrics.keys():
+        return "final.task_metrics", f"are {sorted(record.final.task_metrics)}, those of the curves {sorted(own)}"
+    return None
+
+
+def _step_problem(record: Record, steps: list[int]) -> tuple[str, str] | None:
+    every = record.protocol.eval_every
+    first = steps[0] if steps[0] in (0, every) else 0
+    if steps != list(range(first, first + every * len(steps), every)):
+        wrong = next(step for step, right in zip(steps, range(first, 2**63 - 1, every), strict=False) if step != right)
+        return "curves", f"step {wrong} is not the evaluation that comes next: there is one every {every} steps"
+    ends = {record.steps // every * every}
+    if record.status not in {"solved", "censored"} and record.steps % every == 0:
+        ends.add(record.steps - every)  # it ended in the step before the evaluation
+    if steps[-1] not in ends:
+        return "curves", f"end at step {steps[-1]}, but steps is {record.steps}: the last one is {max(ends)}"
+    return None
+
+
+def _value_problems(record: Record, curves: Curves, last: int) -> Iterator[tuple[str, str]]:
+    floor = record.floor_loss_nats
+    deviation = record.chance_loss_nats / math.sqrt(record.protocol.eval_sequences * curves.n_positions)
+    for row in range(last + 1):
+        step, loss = curves.steps[row], curves.metrics["loss_nats"][row]
+        if floor is not None and loss < floor - FLOOR_TOLERANCE * deviation:
+            below = f"is below floor_loss_nats {floor} by more than luck, {FLOOR_TOLERANCE * deviation:.3g} at the most"
+            yield "curves", f"loss_nats {loss} at step {step} {below}"
+            return
+        if abs(loss - curves.position_means[row]) > MEAN_TOLERANCE * max(1.0, abs(loss)):
+            mean = curves.position_means[row]
+            yield "curves", f"loss_nats {loss} at step {step} is not the mean of loss_by_position_nats, {mean}"
+            return
+        for name in COMMON:
+            value, most = curves.metrics[name][row], math.inf if name.startswith("loss") else 1.0
+            if not 0.0 <= value <= most:
+                yield "curves", f"{name} {value} at step {step} is not between 0 and {most}"
+                return
+
+
+def _final_problems(record: Record, curves: Curves, last: int) -> Iterator[tuple[str, str]]:
+    first = curves.metrics["loss_nats"][0] if curves.steps[0] == 0 and last >= 0 else None
+    if record.first_loss_nats != first:
+        yield "first_loss_nats", f"is {record.first_loss_nats}, the loss of the curves at step 0 is {first}"
+    if record.final is None or last < 0:
+        if (record.final is None) != (last < 0):
+            yield "final", "must be the last evaluation of the curves whose loss is finite"
+        return
+    if record.final.step != curves.steps[last]:
+        yield "final.step", f"is {record.final.step}, the last evaluation of the curves is at {curves.steps[last]}"
+        return
+    said = {name: getattr(record.final, name) for name in COMMON}
+    said |= {f"task_metrics.{name}": value for name, value in record.final.task_metrics.items()}
+    for name, value in said.items():
+        found = curves.metrics[name.removeprefix("task_metrics.")][last]
+        if value != found:  # both are written with every digit
+            yield f"final.{name}", f"is {value}, the last evaluation of the curves has {found}"
+
+
+def _hit_problems(record: Record, curves: Curves) -> Iterator[tuple[str, str]]:
+    protocol = record.protocol
+    for target in protocol.targets:
+        held = [holds(target, value) for value in curves.metrics[target.metric]]
+        hit, found = record.hits[target.name], hitting_step(curves.steps, held)
+        if (hit.step, hit.previous_step) != found:
+            said = f"is {hit.step} after {hit.previous_step}"
+            yield f"hits.{target.name}", f"{said}, the curves give {found[0]} after {found[1]}"
+            return
+    steps = [hit.step for hit in record.hits.values()]
+    if record.status == "solved":
+        # The evaluation that confirms the last target ends the run; with a target missing it has its whole budget.
+        known = [step for step in steps if step is not None]
+        early = protocol.stop_when_solved and len(known) == len(steps)
+        end = max(known) + protocol.eval_every if early else protocol.max_steps
+        if record.steps != end:
+            reason = "every target holds" if early else "not every target holds, so the run goes on"
+            yield "steps", f"is {record.steps}, but the protocol ends this run at {end}: {reason}"
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 (hex) of a small file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,126 @@
+"""A process of its own that reads Parquet files of strangers, so that one that lies about its size or breaks the reader
+ends this process and not the validation.
+
+A program to be run by its path: on standard input a JSON list of [path, most rows], on standard output a line of JSON a
+file: {"columns": {name: values}, "n_positions": L, "position_means": [...]} or {"problem": [field, reason]}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+BY_POSITION = "loss_by_position_nats"
+MAX_COLUMNS = 40
+MAX_VALUES = 2_000_000  # of all columns: 2 MB of run lengths can stand for billions of them
+MAX_BYTES = 50_000_000  # uncompressed
+MEMORY = 256_000_000  # bytes beyond what the libraries take: the file's own description may be a lie
+
+
+def read_curves(path: str, max_rows: int) -> dict[str, Any]:
+    """The curves in a file, after a look at its description alone.
+
+    Args:
+        path: of a Parquet file: columns step (int64), metrics (float64) and loss_by_position_nats (lists of float32).
+        max_rows: more rows are refused.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        limits = {"thrift_string_size_limit": 1_000_000, "thrift_container_size_limit": 10_000}
+        with pq.ParquetFile(path, memory_map=False, pre_buffer=False, **limits) as file:
+            for problem in _size_problems(file.metadata, max_rows):
+                return {"problem": ["curves", problem]}
+            for field, problem in _type_problems(file.schema_arrow):
+                return {"problem": [field, problem]}
+            table = file.read(use_threads=False, use_pandas_metadata=False)
+        table.validate(full=True)
+        return _plain(table)
+    except MemoryError:  # pyarrow's own is an ArrowException, too
+        return {"problem": ["curves", f"takes more than {MEMORY:,} bytes of memory to read"]}
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        return {"problem": ["curves", f"is no Parquet file that can be read: {' '.join(str(error).split())[:200]}"]}
+
+
+def _size_problems(metadata: Any, max_rows: int) -> Iterator[str]:
+    rows, columns, groups = metadata.num_rows, metadata.num_columns, metadata.num_row_groups
+    if not 1 <= rows <= max_rows:
+        yield f"has {rows:,} rows, must have 1 to {max_rows:,}: the evaluations that fit into the budget"
+    if columns > MAX_COLUMNS:
+        yield f"has {columns:,} columns, at most {MAX_COLUMNS} are allowed"
+    if not 1 <= groups <= rows:
+        yield f"has {groups:,} row groups for {rows:,} rows"
+    chunks = [metadata.row_group(i).column(j) for i in range(groups) for j in range(columns)]
+    values = [chunk.num_values for chunk in chunks]
+    sizes = [chunk.total_uncompressed_size for chunk in chunks]
+    if min(values) < 0 or sum(values) > MAX_VALUES:
+        yield f"has {sum(values):,} values, at most {MAX_VALUES:,} are allowed"
+    if min(sizes) < 0 or sum(sizes) > MAX_BYTES:
+        yield f"unpacks to {sum(sizes):,} bytes, at most {MAX_BYTES:,} are allowed"
+
+
+def _type_problems(schema: Any) -> Iterator[tuple[str, str]]:
+    import pyarrow as pa
+
+    special = {"step": pa.int64(), BY_POSITION: pa.list_(pa.float32())}
+    for name in special:
+        if name not in schema.names:
+            yield name, "column is missing"
+    for name in schema.names:
+        if schema.names.count(name) > 1:
+            yield name, "column stands there twice"
+    for column in schema:
+        wanted, found = special.get(column.name, pa.float64()), column.type
+        alike = pa.types.is_list(found) and found.value_type == pa.float32()  # whatever its elements are called
+        if not (alike if column.name == BY_POSITION else found == wanted):
+            yield column.name, f"column holds {str(found)[:100]}, must hold {wanted}"
+
+
+def _plain(table: Any) -> dict[str, Any]:
+    import numpy as np
+
+    lists = table[BY_POSITION].combine_chunks()
+    for name in table.column_names:
+        if table[name].null_count:
+            return {"problem": [name, "column has empty values"]}
+    if len(lists.values) > MAX_VALUES:
+        return {"problem": ["curves", f"has more than {MAX_VALUES:,} values, unlike its own description says"]}
+    length = len(lists[0])
+    values = lists.flatten()
+    if values.null_count or not length or {len(row) for row in lists} != {length}:
+        return {"problem": [BY_POSITION, "rows must be lists of one and the same length, without empty values"]}
+    with np.errstate(all="ignore"):  # a diverged run may end in Infinity
+        means = values.to_numpy(zero_copy_only=False).reshape(-1, length).mean(1, dtype=np.float64)
+    columns = {name: table[name].to_pylist() for name in table.column_names if name != BY_POSITION}
+    return {"columns": columns, "n_positions": length, "position_means": means.tolist()}
+
+
+def _limit_memory() -> None:
+    """No more address space than is in use now and `MEMORY`; nothing where the system does not say what is in use."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        import resource
+
+        import numpy as np
+        import pyarrow.parquet as pq
+
+        assert np and pq  # loaded before the limit is set: libraries need room, too
+        used = int(statm.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+
+
+def main() -> None:
+    """Read what standard input names, in order; each answer is out before the next file is opened."""
+    requests = json.load(sys.stdin)
+    _limit_memory()
+    for path, max_rows in requests:
+        print(json.dumps(read_curves(path, max_rows)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Across the records of an entry, and across entries: one configuration a cell, the suite's protocol, no copies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import stat
+from collections.abc import Hashable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from leaderboard.board import REFERENCE
+from leaderboard.entry import ENTRY_FILE, EntryFile, read_entry
+from leaderboard.record import Record, read_record
+from leaderboard.validation.folder import MAX_SIZES, RECORD, EntryFolder
+from leaderboard.validation.report import Problem, is_plain
+from leaderboard.validation.runs import Run, problem_of, record_problems
+
+# What seeds of a cell must share; parameters and the loss of chance follow from the configuration and the task.
+_SHARED = ("architecture", "optimizer", "precision", "protocol_hash", "parameters", "chance_loss_nats")
+
+
+def entry_problems(entry: EntryFolder, runs: list[Run], references: Iterable[Path]) -> Iterator[Problem]:
+    """Everything that is wrong with an entry but the files of its runs.
+
+    Args:
+        entry: its folder.
+        runs: the records that could be read.
+        references: folders of the suite's reference entry, those that may not exist included.
+    """
+    said: EntryFile | None = None
+    if entry.has_file:
+        try:
+            said = read_entry(entry.path / ENTRY_FILE)
+        # PyYAML lets some of these through for a value that its tag does not fit.
+        except (ValueError, LookupError, AttributeError, ArithmeticError) as error:
+            yield problem_of(str(entry.path / ENTRY_FILE), ValueError(error))
+        else:
+            yield from _file_problems(entry, said)
+    cells: dict[str, list[Run]] = {}
+    for run in runs:
+        cells.setdefault(run.folder.path.parent.name, []).append(run)
+        for field, reason in _place_problems(entry, said, run):
+            yield Problem(run.file, field, reason)
+        for field, reason in record_problems(run.record):
+            yield Problem(run.file, field, reason)
+    for name, of_cell in cells.items():
+        for run in of_cell[1:]:
+            for field, reason in _differences(of_cell[0], run):
+                yield Problem(run.file, field, reason)
+        yield from _repeated(of_cell, "first_losses_nats")
+        yield from _repeated(of_cell, "first_batch_hash")
+        for folder in references:
+            yield from _reference_problems(folder / name, of_cell)
+
+
+def _file_problems(entry: EntryFolder, said: EntryFile) -> Iterator[Problem]:
+    file = str(entry.path / ENTRY_FILE)
+    for field in ("suite", "name"):
+        if (value := getattr(said, field)) != getattr(entry, field):
+            yield Problem(file, field, f"is {value!r}, but the folder is {entry.suite}/{entry.name}")
+    for field, value in _texts(said.model_dump(), ""):
+        if not is_plain(value):
+            yield Problem(file, field, f"holds a control character: {value!r}")
+
+
+def _texts(value: Any, field: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield field, value
+    elif isinstance(value, dict | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(item, f"{field}.{key}" if field else str(key))
+
+
+def _place_problems(entry: EntryFolder, said: EntryFile | None, run: Run) -> Iterator[tuple[str, str]]:
+    record, cell, seed = run.record, run.folder.path.parent.name, run.folder.seed
+    if record.suite != entry.suite:
+        yield "suite", f"is {record.suite!r}, but the folder is of suite {entry.suite!r}"
+    if record.cell != cell:
+        yield "cell", f"is {record.cell!r}, but the folder is of cell {cell!r}"
+    for name, value in record.seeds:
+        if value != seed:
+            yield f"seeds.{name}", f"is {value}, but the folder is seed{seed}"
+    if said is not None and record.architecture.name != said.architecture:
+        yield "architecture.name", f"is {record.architecture.name!r}, {ENTRY_FILE} says {said.architecture!r}"
+
+
+def _differences(first: Run, run: Run) -> Iterator[tuple[str, str]]:
+    """What differs from the first seed of the cell, field by field."""
+    for name in _SHARED:
+        ours, theirs = getattr(run.record, name), getattr(first.record, name)
+        if name == "architecture":
+            ours, theirs = ours.model_dump(), theirs.model_dump()
+        if ours != theirs:
+            field, mine, other = _first_difference(name, ours, theirs)
+            yield field, f"is {mine!r}, that of {first.folder.path.name} is {other!r}: a cell has one configuration"
+
+
+def _first_difference(field: str, ours: Any, theirs: Any) -> tuple[str, Any, Any]:
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in sorted({*ours, *theirs}):
+            if ours.get(key) != theirs.get(key) or (key in ours) != (key in theirs):
+                return _first_difference(f"{field}.{key}", ours.get(key), theirs.get(key))
+    return field, ours, theirs
+
+
+def _repeated(runs: list[Run], field: str) -> Iterator[Problem]:
+    """Seeds differ in weights and sequences, so what one saw first no other sees."""
+    seen: dict[Hashable, Run] = {}
+    for run in runs:
+        value = getattr(run.record, field)
+        if value and (first := seen.setdefault(value, run)) is not run:
+            yield Problem(run.file, field, f"equal those of {first.folder.path.name}: one run twice")
+
+
+def _reference_problems(cell: Path, runs: list[Run]) -> Iterator[Problem]:
+    """Against the reference entry's records in the same cell: the protocol, and the sequences of the same seed."""
+    if cell.resolve() == runs[0].folder.path.parent.resolve() or not (theirs := _reference_records(cell)):
+        return
+    reference = theirs[min(theirs)]
+    for run in runs:
+        record = run.record
+        if record.protocol_hash != reference.protocol_hash:
+            contents = [{"task": r.task.model_dump(), "protocol": r.protocol.model_dump()} for r in (record, reference)]
+            for part in ("task", "protocol"):
+                field, ours, other = _first_difference(part, contents[0][part], contents[1][part])
+                if ours != other:
+                    yield Problem(run.file, field, f"is {ours!r}, that of the suite's {REFERENCE} is {other!r}")
+                    break
+        elif (same := theirs.get(record.seeds.data_seed)) and record.first_batch_hash != same.first_batch_hash:
+            reason = f"is not that of the suite's {REFERENCE}: the same seed reads the same sequences"
+            yield Problem(run.file, "first_batch_hash", reason)
+
+
+def _reference_records(cell: Path) -> dict[int, Record]:
+    """By seed; what cannot be read is left out here, and said where that entry is validated."""
+    found: dict[int, Record] = {}
+    for path in cell.glob(f"seed*/{RECORD}"):
+        seed, status = path.parent.name.removeprefix("seed"), path.lstat()
+        if seed.isdecimal() and stat.S_ISREG(status.st_mode) and status.st_size <= MAX_SIZES[RECORD]:
+            with contextlib.suppress(ValueError):
+                found[int(seed)] = read_record(path)
+    return found
+
+
+def unknown_cells(entry: EntryFolder, references: Iterable[Path]) -> Iterator[str]:
+    """A note for each cell that no reference entry has, so that nothing says what its protocol should be."""
+    known = {path.name for folder in references if folder.is_dir() for path in folder.iterdir()}
+    for cell in sorted(entry.cells.keys() - known) if known else []:
+        yield f"{entry.path / cell}: the suite's {REFERENCE} has no such cell: its protocol was not compared"
+
+
+def copies(runs: Iterable[Run]) -> Iterator[Problem]:
+    """Runs of all entries that stand in two places."""
+    seen: dict[Hashable, Run] = {}
+    for run in runs:
+        record = run.record
+        of_run = json.dumps(record.model_dump(mode="json", include=_IDENTITY), sort_keys=True)
+        keys: list[tuple[str, Hashable]] = [("started_at", of_run)]
+        if record.curves is not None:
+            keys.append(("curves.sha256", record.curves.sha256))
+        for field, key in keys:
+            if (first := seen.setdefault((field, key), run)) is not run:
+                yield Problem(run.file, field, f"is that of {first.file}: the same run in two places")
+                break
+
+
+_IDENTITY = {"architecture", "protocol_hash", "optimizer", "seeds", "precision", "started_at"}  # Record.run_id
