@@ -1,6 +1,6 @@
-"""Command line: `python -m leaderboard show PATH...` and `python -m leaderboard schema`.
+"""Command line: `python -m leaderboard show | build | check | validate | submit | schema`.
 
-Exit codes: 0 all well; 1 done, but some record is broken; 2 nothing could be done.
+Exit codes: 0 all well; 1 done, but something is broken or refused; 2 nothing could be done. `check` has its own.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from leaderboard import check, table
+from leaderboard import build, check, submission, table
 from leaderboard.record import Record, find_records, json_schema
+from leaderboard.validation import command as validation
 
 SCHEMA_FILE = Path(__file__).parent / "schema" / "record.v1.json"
 
@@ -62,6 +63,12 @@ def run(options: argparse.Namespace) -> int:
             return show(options.paths, options.format)
         case "schema":
             return schema(options.write)
+        case "build":
+            return build.run(options)
+        case "validate":
+            return validation.run(options.path, options.base, not options.no_replay)
+        case "submit":
+            return submission.run(options)
         case _:
             return check.run(options)
 
@@ -77,7 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--format", choices=("json", "markdown"), help="default: a table for the eye")
     command = commands.add_parser("schema", help="JSON Schema of a record")
     command.add_argument("--write", action="store_true", help=f"write it to {SCHEMA_FILE.name} in place of printing it")
+    build.add_arguments(commands.add_parser("build", help="write the table, the figures and the site"))
     check.add_arguments(commands.add_parser("check", help="new records against committed ones: a verdict for CI"))
+    submission.add_arguments(commands.add_parser("submit", help="gather a sweep's records into an entry"))
+    validation.add_arguments(commands.add_parser("validate", help="check entries before anyone believes them"))
     options = parser.parse_args(arguments)
     try:
         code = run(options)

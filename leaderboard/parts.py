@@ -37,8 +37,9 @@ def _one_message(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         raise ValueError(f"must be {allowed}, got {value!r}") from error
 
 
-Count = Annotated[int, Field(strict=True, ge=0)]
-Positive = Annotated[int, Field(strict=True, ge=1)]
+MAX_INT = 2**63 - 1  # what other programs can read, and what a float can come near
+Count = Annotated[int, Field(strict=True, ge=0, le=MAX_INT)]
+Positive = Annotated[int, Field(strict=True, ge=1, le=MAX_INT)]
 Number = Annotated[float, Field(strict=True)]  # an int passes; a bool or a string does not
 Amount = Annotated[Number, Field(ge=0)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]

@@ -17,7 +17,7 @@ from leaderboard.comparison import Outcomes, Pair, scores, tails
 from leaderboard.verdict import MARGIN, Kind, claim
 
 # Of lite: median steps of the transformer, budget, evaluation grid. Rounded: only their proportions matter.
-LITE = ((700.0, 4000, 25), (1000.0, 4000, 25), (4000.0, 5000, 25), (700.0, 1200, 25))
+LITE = ((1000.0, 3000, 25), (1500.0, 3000, 25), (2500.0, 3000, 25), (650.0, 1200, 25))
 CHUNK = 200  # comparisons at a time: 9,999 relabellings of each are held in memory
 
 
