@@ -14,11 +14,11 @@ DESCRIPTION = """How fast, and how reliably over seeds, does an architecture lea
 
 Other commands: `list` names architectures, tasks and suites; `resume RUN_FOLDER` goes on with an unfinished run;
 `check NAME` runs an architecture's contract, `new NAME` writes a new one to start from, `speed` times them all;
-`sweep` runs many seeds of many architectures on the cells of a suite."""
+`sweep` runs many seeds of many architectures on the cells of a suite, `replay RECORD` repeats a run's first steps."""
 INTERRUPTED = 130
 IN_USE = 4
 LIGHTNING = ("fit", "validate", "test")
-OWN = ("check", "new", "speed", "sweep")
+OWN = ("check", "new", "replay", "speed", "sweep")
 """Commands that a module of the same name runs: `benchmark.NAME.NAME_command`."""
 DEBUG = "JSONARGPARSE_DEBUG"
 """Set this environment variable to true to see the traceback of a mistake."""

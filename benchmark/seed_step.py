@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from architectures import ARCHITECTURES
+from benchmark.identity import SEEDS
 from benchmark.module import EmergenceModule
 from benchmark.protocol import OptimizerConfig, Protocol
 from benchmark.sweeps.suite import options_of
@@ -17,7 +18,7 @@ MATRIX = 2048
 """Rows and columns of the matrix product that stands for what the hardware can do."""
 
 Content = Mapping[str, Any]
-"""What `fit` would read from a YAML file: model, data, optimizer, protocol."""
+"""What `fit` would read from a YAML file: model, data, optimizer, protocol, and seeds of their own."""
 
 
 class SeedStep:
@@ -51,15 +52,20 @@ class SeedStep:
 
 
 def built(content: Content, seed: int) -> tuple[EmergenceModule, TaskDataModule]:
-    """Model and data of a run.
+    """Model and data of a run, from registered names: nothing is imported.
+
+    Args:
+        content: the configuration of the run.
+        seed: sets those of the three seeds that the configuration leaves open.
 
     Raises:
         ValueError: if an option is out of range.
     """
     model, data = content["model"], content["data"]
-    options = {**data.get("init_args", {}), "task_seed": seed, "data_seed": seed}
+    task_seed, init_seed, data_seed = (seed if content.get(name) is None else content[name] for name in SEEDS)
+    options = {**data.get("init_args", {}), "task_seed": task_seed, "data_seed": data_seed}
     source: TaskDataModule = TASKS[data["class_path"].rpartition(".")[2]](**options)
-    torch.manual_seed(seed)
+    torch.manual_seed(init_seed)
     cls = ARCHITECTURES[model["class_path"].rpartition(".")[2]]
     defaults = options_of(cls, source.model_defaults)
     network = cls(source.vocab_size, source.seq_len, **{**defaults, **model.get("init_args", {})})
