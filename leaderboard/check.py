@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,7 +94,7 @@ def compare_all(new: Sequence[str], against: str, reference: str | None = None) 
     Raises:
         ValueError: one line: a broken or mixed record, nothing to read, an unknown reference.
     """
-    board = {(entry.suite, entry.name): entry for entry in _entries(against)}
+    board = _board(against, new)
     if reference is not None and reference not in {name for _, name in board}:
         names = ", ".join(sorted({name for _, name in board})) or "none"
         raise ValueError(f"--reference {reference}: no such entry in {against}; there are: {names}")
@@ -169,6 +169,26 @@ def _compared(
     reason = f"suite {entry.suite} has no entry {' or '.join(dict.fromkeys(wanted))} to compare with"
     verdict = Verdict("not-comparable", None, (), (), None, reason)
     return Comparison(entry.suite, entry.name, wanted[-1], False, verdict)
+
+
+def _board(against: str, new: Sequence[str]) -> dict[tuple[str, str], Entry]:
+    """What to compare with, without what is asked about: `submit` has put an entry there already."""
+    root = Path(against).resolve()
+    asked = [folder for path in new if root in (folder := Path(path).resolve()).parents]
+    board = {}
+    for entry in _entries(against):
+        cells = {
+            cell: kept
+            for cell, runs in entry.cells.items()
+            if (kept := tuple(run for run in runs if not asked or not _below(run.folder, asked)))
+        }
+        if cells:
+            board[entry.suite, entry.name] = replace(entry, cells=cells)
+    return board
+
+
+def _below(folder: Path, asked: Sequence[Path]) -> bool:
+    return any(folder.resolve().is_relative_to(each) for each in asked)
 
 
 def _entries(path: str) -> tuple[Entry, ...]:

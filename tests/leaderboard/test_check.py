@@ -1,6 +1,7 @@
 """`python -m leaderboard check`: exit codes, tables, and the claims it makes on the same and on slowed runs."""
 
 import json
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from leaderboard.__main__ import main
 from leaderboard.record import write_record
@@ -109,6 +111,18 @@ def test_records_that_are_there_already_are_not_new(
     assert capsys.readouterr().out == f"nothing new: every record is in {board} already\n"
 
 
+def test_an_entry_among_the_results_is_held_against_the_others(
+    board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `submit` leaves it: asked about by its folder it is new, whatever lies beside it."""
+    results = tmp_path / "results"
+    shutil.copytree(board, results)
+    entry = sweep(results / "entry", "xlstm", range(5))
+    (entry / "entry.yaml").write_text(yaml.safe_dump({**ENTRY, "name": "mine", "architecture": "xlstm"}))
+    assert check(entry, "--against", results) == 0
+    assert capsys.readouterr().out.startswith("lite/mine against transformer: same; ")
+
+
 def test_markdown_shows_names_as_text(board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = sweep(tmp_path, "<img src=x>|*b*", range(5))
     assert check(new, "--against", board, "--format", "markdown") == 0
@@ -129,8 +143,6 @@ def test_json(board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_an_entry_with_a_file(board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its name is the entry's, not the architecture's."""
-    import yaml
-
     new = sweep(tmp_path / "mine", "xlstm", range(5))
     (tmp_path / "mine" / "entry.yaml").write_text(yaml.safe_dump({**ENTRY, "name": "mine", "architecture": "xlstm"}))
     assert check(new, "--against", board) == 0
