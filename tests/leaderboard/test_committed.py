@@ -1,0 +1,38 @@
+"""What is committed: every record valid, and table, CSV and README made from just these records."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from leaderboard.__main__ import main
+from leaderboard.entries import read_results
+from leaderboard.validation.command import validate
+
+
+def test_the_committed_records_are_valid(repository: Path) -> None:
+    """All that is asked of strangers, but the replay, which a test of the harness has for some."""
+    report = validate(repository / "leaderboard" / "results", replay=False)
+    assert [str(problem) for problem in report.problems] == []
+    assert "lite/transformer" in report.entries
+
+
+def test_what_is_shown_is_up_to_date(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The figures are left out: their text is drawn with the machine's fonts."""
+    monkeypatch.chdir(repository)
+    main(["build", "--check", "--readme", "README.md"])
+    stale = capsys.readouterr().out.splitlines()
+    texts = ("README.md:", "LEADERBOARD.md:", "leaderboard.csv:")
+    assert [line for line in stale if any(name in line for name in texts)] == []
+    assert os.path.isfile("leaderboard/figures/kaplan_meier_lite.svg")
+
+
+def test_verified_entries_exist_with_as_many_seeds(repository: Path) -> None:
+    from leaderboard.entries import VERIFIED_FILE, read_verified
+
+    entries = {(entry.suite, entry.name): entry for entry in read_results(repository / "leaderboard/results").entries}
+    for line in read_verified(VERIFIED_FILE):
+        cells = entries[line.suite, line.name].cells
+        assert min(map(len, cells.values())) >= line.seeds, line
