@@ -1,11 +1,14 @@
 """The suites that are shipped: what they hold, and that every architecture can be set up for their cells."""
 
+from pathlib import Path
+
 import pytest
 
 from architectures import ARCHITECTURES
 from benchmark.listing import SUITES
 from benchmark.sweeps.planning import make_plan
 from benchmark.sweeps.suite import Cell, load_suite
+from leaderboard.record import Record, find_records
 
 NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
 
@@ -33,6 +36,26 @@ def test_lite_spans_both_tasks_and_medium_sparsity() -> None:
     assert 4 <= len(lm) + len(ca) <= 6 and lm and ca
     shares = [cell.data.init_args["n_nonzero"] / cell.data.init_args["state_size"] for cell in lm.values()]
     assert 0.5 in shares and min(shares) < 0.2
+
+
+def test_lites_rates_are_what_the_tuning_says(repository: Path) -> None:
+    """Of the rates tried the one that solved most seeds, then in the fewest steps, then with the lowest loss."""
+    tried: dict[tuple[str, str], dict[float, list[Record]]] = {}
+    for _, found in find_records(repository / "leaderboard" / "results" / "tuning" / "lite_tuning"):
+        assert isinstance(found, Record)
+        assert found.seeds.init_seed >= 1000 and isinstance(rate := found.optimizer["lr"], float)
+        tried.setdefault((found.architecture.name, found.task.name), {}).setdefault(rate, []).append(found)
+
+    def merit(runs: list[Record]) -> tuple[int, float, float]:
+        steps = [run.primary_step or run.protocol.max_steps for run in runs]
+        losses = [run.final.loss_nats for run in runs if run.final is not None]
+        return -sum(run.primary_step is not None for run in runs), sum(steps) / len(steps), sum(losses) / len(losses)
+
+    for name, settings in load_suite("lite")[1].architectures.items():
+        for task in ("lm", "ca"):
+            rates = tried[name, task]
+            assert rates.keys() == {3e-4, 1e-3, 3e-3} and {len(runs) for runs in rates.values()} == {2}
+            assert settings.lr[task] == min(rates, key=lambda rate: merit(rates[rate])), (name, task)
 
 
 def test_paper_has_the_cells_of_its_figures() -> None:

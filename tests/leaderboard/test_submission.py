@@ -16,8 +16,9 @@ from tests.leaderboard.sweeps import contents, entry, files, two_cells, write_ru
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    """Two cells with two seeds each."""
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two cells with two seeds each; this repository's own results are out of sight."""
+    monkeypatch.setattr(submission, "RESULTS", tmp_path / "none")
     return two_cells(tmp_path / "runs")
 
 
