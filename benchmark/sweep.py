@@ -45,7 +45,7 @@ def sweep_command(words: list[str]) -> int:
         models=_names(config.models),
         cells=_names(config.cells),
         grid=grid,
-        max_steps=config.max_steps,
+        max_steps=None if config.max_steps is None else int(config.max_steps),  # YAML knows no restricted numbers
     )
     from benchmark.environment import usable_cores
 

@@ -198,3 +198,12 @@ def test_dry_run(
     [mean] = re.findall(r"~ ([0-9.]+) s", rows[0][4])
     assert float(mean) == pytest.approx(sum(walls) / 4, abs=0.5)
     assert "4 of 12 runs to do: about" in text
+
+
+def test_max_steps_takes_the_place_of_the_cells_budget(words: list[str], tmp_path: Path) -> None:
+    """The command line's number, which is of a restricted type, gets into the runs as a plain one."""
+    fewer = [word.replace("0-3", "0") for word in words]
+    assert main([*fewer, f"--out={tmp_path / 'out'}", "--max_steps=20"]) == 0
+    records = records_of(tmp_path / "out")
+    assert len(records) == 2
+    assert {(record.protocol.max_steps, record.steps, record.suite) for record in records.values()} == {(20, 20, None)}
