@@ -11,6 +11,7 @@ from leaderboard import table
 from leaderboard.board import REFERENCE, Board, Cell, Result, Standing, SuiteBoard
 from leaderboard.comparison import Outcomes, Ratio, outcomes, p_value, time_ratio
 from leaderboard.entries import Entry, Results, Run
+from leaderboard.record import Record
 from leaderboard.statistics import (
     Median,
     earliest_per_seed,
@@ -66,7 +67,7 @@ def _suite(suite: str, entries: Sequence[Entry]) -> SuiteBoard:
     base: Arm = {} if reference is None else arms[reference.name]
     results: dict[str, dict[str, Result]] = {
         name: {
-            cell: _result(cell, kept, None if name == REFERENCE else _ratio(base, arms[name], [cell]))
+            cell: result_of(cell, kept, None if name == REFERENCE else _ratio(base, arms[name], [cell]))
             for cell, kept in by_cell.items()
         }
         for name, by_cell in runs.items()
@@ -150,7 +151,8 @@ def _ratio(base: Arm, arm: Arm, cells: Sequence[str]) -> Ratio | None:
     return time_ratio([(base[cell], arm[cell]) for cell in sorted(cells)])
 
 
-def _result(cell: str, runs: Sequence[Run], ratio: Ratio | None) -> Result:
+def result_of(cell: str, runs: Sequence[Run], ratio: Ratio | None) -> Result:
+    """Statistics of one entry's runs in a cell, one a seed; the rank, which takes all entries, is left open."""
     records = [run.record for run in runs]
     seen = sample(records)
     n, n_solved = len(seen.steps), int(seen.solved.sum())
@@ -183,28 +185,29 @@ def _result(cell: str, runs: Sequence[Run], ratio: Ratio | None) -> Result:
     )
 
 
+def cell_of(name: str, record: Record) -> Cell:
+    """What a record says of its cell."""
+    return Cell(
+        name=name,
+        task=record.task.name,
+        label=table.task_label(record),
+        knobs=dict(record.task.config),
+        budget=record.protocol.max_steps,
+        eval_every=record.protocol.eval_every,
+        tokens_per_step=record.protocol.tokens_per_step,
+        primary=record.protocol.primary,
+        protocol_hash=record.protocol_hash,
+        chance_loss_nats=record.chance_loss_nats,
+        floor_loss_nats=record.floor_loss_nats,
+    )
+
+
 def _cells(entries: Sequence[Entry], reference: Entry | None) -> tuple[Cell, ...]:
     """The suite's cells: the reference's, with its protocols; without a reference everybody's, the first one's."""
     cells: dict[str, Cell] = {}
     for entry in [reference] if reference is not None else entries:
         for name, runs in entry.cells.items():
-            record = runs[0].record
-            cells.setdefault(
-                name,
-                Cell(
-                    name=name,
-                    task=record.task.name,
-                    label=table.task_label(record),
-                    knobs=dict(record.task.config),
-                    budget=record.protocol.max_steps,
-                    eval_every=record.protocol.eval_every,
-                    tokens_per_step=record.protocol.tokens_per_step,
-                    primary=record.protocol.primary,
-                    protocol_hash=record.protocol_hash,
-                    chance_loss_nats=record.chance_loss_nats,
-                    floor_loss_nats=record.floor_loss_nats,
-                ),
-            )
+            cells.setdefault(name, cell_of(name, runs[0].record))
     return tuple(sorted(cells.values(), key=lambda cell: (cell.task != "lm", table.natural(cell.label), cell.name)))
 
 

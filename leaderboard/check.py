@@ -98,14 +98,14 @@ def compare_all(new: Sequence[str], against: str, reference: str | None = None) 
     if reference is not None and reference not in {name for _, name in board}:
         names = ", ".join(sorted({name for _, name in board})) or "none"
         raise ValueError(f"--reference {reference}: no such entry in {against}; there are: {names}")
-    known = {_key(record) for entry in board.values() for records in entry.records().values() for record in records}
+    known = {record.run_id for entry in board.values() for records in entry.records().values() for record in records}
     comparisons = []
     for path in new:
         for entry in _entries(path):
             fresh = {
                 cell: kept
                 for cell, records in entry.records().items()
-                if (kept := [record for record in records if _key(record) not in known])
+                if (kept := [record for record in records if record.run_id not in known])
             }
             if fresh:
                 comparisons.append(_compared(entry, fresh, board, reference))
@@ -200,13 +200,6 @@ def _entries(path: str) -> tuple[Entry, ...]:
     if not entries:
         raise ValueError(f"{path}: no record that belongs to a cell of a suite")
     return entries
-
-
-def _key(record: Record) -> str:
-    """What makes two records the same run."""
-    return record.model_dump_json(
-        include={"architecture", "protocol_hash", "optimizer", "seeds", "precision", "started_at"}
-    )
 
 
 def _fails(each: Comparison) -> bool:

@@ -4,7 +4,7 @@ An arm is the runs of one entry; within a cell its runs are compared with anothe
 budget. Runs are ranked together, the fastest first: solved ones by their hitting step, then unsolved ones by their loss
 at the budget, diverged ones last; ties share the mean of their ranks. The statistic is van Elteren's (1960): the sum
 over cells of (rank sum of the new arm - its expectation) / (N + 1), with N runs in the cell. Its null distribution is
-that of relabelling runs within cells, by a fixed random stream: the same records give the same p value for ever.
+that of permuting the labels of runs within cells, by a fixed random stream: equal records give equal p values.
 
 A time ratio r is tested by dividing the new arm's hitting steps by r and comparing again (the accelerated failure time
 model, Kalbfleisch and Prentice 2002, chapter 7). What either arm could not have shown within its budget on that common
@@ -28,9 +28,9 @@ from leaderboard.record import Record
 
 FloatArray = NDArray[np.float64]
 
-N_RELABELLINGS = 9_999  # of a p value; the smallest is then 1e-4
+N_PERMUTATIONS = 9_999  # of a p value; the smallest is then 1e-4
 N_INTERVAL = 1_999  # for each ratio that an interval tries
-STREAM = 2606_25010  # of the relabellings; another number changes p values by their Monte Carlo error
+STREAM = 2606_25010  # of the permutations; another number changes p values by their Monte Carlo error
 MAX_RATIO = 64.0  # beyond it a ratio is not looked for
 _STEPS_PER_OCTAVE = 4
 _PRECISION = 1e-3  # of the logarithm of a ratio
@@ -103,16 +103,16 @@ def outcomes(records: Iterable[Record]) -> Outcomes | None:
     return Outcomes(time_N[order_N], loss_N[order_N], kept[0].protocol.max_steps)
 
 
-def p_value(pairs: Sequence[Pair], n_relabellings: int = N_RELABELLINGS) -> float:
+def p_value(pairs: Sequence[Pair], n_permutations: int = N_PERMUTATIONS) -> float:
     """Two-sided permutation p value of "the two learn equally fast", progress of unsolved runs included.
 
     Raises:
         ValueError: no pair.
     """
-    return min(1.0, 2 * min(one_sided(pairs, None, n_relabellings)))
+    return min(1.0, 2 * min(one_sided(pairs, None, n_permutations)))
 
 
-def one_sided(pairs: Sequence[Pair], ratio: float | None, n_relabellings: int = N_RELABELLINGS) -> tuple[float, float]:
+def one_sided(pairs: Sequence[Pair], ratio: float | None, n_permutations: int = N_PERMUTATIONS) -> tuple[float, float]:
     """p values of "the new arm takes `ratio` times the reference's steps" against "more" and against "less".
 
     Without a ratio: of "equally fast" against "slower" and "faster", progress of unsolved runs included.
@@ -122,7 +122,7 @@ def one_sided(pairs: Sequence[Pair], ratio: float | None, n_relabellings: int = 
     """
     if ratio is not None and not ratio > 0:
         raise ValueError(f"ratio must be positive, got {ratio}")
-    more, less = tails([(scores(*pair, ratio), len(pair[1])) for pair in pairs], n_relabellings)
+    more, less = tails([(scores(*pair, ratio), len(pair[1])) for pair in pairs], n_permutations)
     return float(more[0]), float(less[0])
 
 
@@ -191,17 +191,17 @@ def scores(reference: Outcomes, new: Outcomes, ratio: float | None = None) -> Fl
 
 
 def tails(
-    cells: Sequence[tuple[FloatArray, int]], n_relabellings: int = N_RELABELLINGS
+    cells: Sequence[tuple[FloatArray, int]], n_permutations: int = N_PERMUTATIONS
 ) -> tuple[FloatArray, FloatArray]:
-    """Shares of relabellings whose sum over the new arm is at least, and at most, the one seen; each of shape (K,).
+    """Shares of permutations whose sum over the new arm is at least, and at most, the one seen; each of shape (K,).
 
-    The labels as they are count as one more relabelling, which keeps a p value valid however few there are (Phipson and
+    The labels as they are count as one more permutation, which keeps a p value valid however few there are (Phipson and
     Smyth 2010).
 
     Args:
         cells: for each cell `scores` of K comparisons side by side, shape (N, K), and how many runs the new arm has:
             they come last.
-        n_relabellings: M.
+        n_permutations: M.
 
     Raises:
         ValueError: no cell.
@@ -209,14 +209,14 @@ def tails(
     if not cells:
         raise ValueError("needs a cell that both arms have outcomes in")
     observed_K = np.sum([_sum(*cell) for cell in cells], axis=0)
-    drawn_KM = np.zeros((cells[0][0].shape[1], n_relabellings))
+    drawn_KM = np.zeros((cells[0][0].shape[1], n_permutations))
     for place, (score_NK, n_new) in enumerate(cells):
         # Scores are halves of integers, so that float32, which is faster, adds them exactly.
-        chosen_NM = _relabellings(place, len(score_NK), n_new, n_relabellings)
+        chosen_NM = _permutations(place, len(score_NK), n_new, n_permutations)
         drawn_KM += (score_NK.T.astype(np.float32) @ chosen_NM) / np.float64(len(score_NK) + 1)
     lowest_K1, highest_K1 = (observed_K - _HAIR)[:, None], (observed_K + _HAIR)[:, None]
     at_least_K, at_most_K = (drawn_KM >= lowest_K1).sum(axis=1), (drawn_KM <= highest_K1).sum(axis=1)
-    return (1 + at_least_K) / (1 + n_relabellings), (1 + at_most_K) / (1 + n_relabellings)
+    return (1 + at_least_K) / (1 + n_permutations), (1 + at_most_K) / (1 + n_permutations)
 
 
 def _sum(score_NK: FloatArray, n_new: int) -> FloatArray:
@@ -226,11 +226,11 @@ def _sum(score_NK: FloatArray, n_new: int) -> FloatArray:
 
 
 @lru_cache(maxsize=128)
-def _relabellings(place: int, n: int, n_new: int, n_relabellings: int) -> NDArray[np.float32]:
-    """Which of a cell's runs are called new in each relabelling: 0 or 1, shape (N, M): this way round sums are fast."""
+def _permutations(place: int, n: int, n_new: int, n_permutations: int) -> NDArray[np.float32]:
+    """Which of a cell's runs are called new in each permutation: 0 or 1, shape (N, M): this way round sums are fast."""
     random = np.random.Generator(np.random.Philox(key=[STREAM, place]))
-    selection_MN = np.zeros((n_relabellings, n))
-    np.put_along_axis(selection_MN, random.random((n_relabellings, n)).argsort(axis=1)[:, :n_new], 1.0, axis=1)
+    selection_MN = np.zeros((n_permutations, n))
+    np.put_along_axis(selection_MN, random.random((n_permutations, n)).argsort(axis=1)[:, :n_new], 1.0, axis=1)
     return np.ascontiguousarray(selection_MN.T, dtype=np.float32)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from leaderboard.configuration import differences
 from leaderboard.entry import ENTRY_FILE, EntryFile, Verified, load_yaml, read_entry
 from leaderboard.record import Record, find_records, first_problem
 
@@ -152,10 +153,8 @@ def _mixed(entry: Entry) -> list[str]:
     for cell, runs in entry.cells.items():
         first = runs[0]
         for run in runs:
-            record = run.record
-            for field in ("architecture", "optimizer", "precision", "protocol_hash"):
-                if getattr(record, field) != getattr(first.record, field):
-                    where = f"{run.folder}: {field}: differs from that of {first.folder}"
-                    problems.append(f"{where}, both {entry.name} in {entry.suite}/{cell}: give one configuration")
-                    break
+            for field, mine, other in differences(run.record, first.record):
+                where = f"{run.folder}: {field}: is {mine!r}, that of {first.folder} is {other!r}"
+                problems.append(f"{where}, both {entry.name} in {entry.suite}/{cell}: give one configuration")
+                break
     return problems

@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from leaderboard.configuration import differences
 from leaderboard.record import FINAL_STATUSES, Record, find_records
 
 CURVES = "curves.parquet"
 _CELL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+,=-]*")  # a folder's name
-_SHARED = ("architecture", "optimizer", "precision", "protocol_hash")
 
 
 @dataclass(frozen=True)
@@ -94,14 +93,11 @@ def require_one_configuration(runs: Iterable[tuple[Path, Record]]) -> None:
     first_of: dict[str | None, tuple[Path, Record]] = {}
     for path, record in runs:
         first_path, first = first_of.setdefault(record.cell, (path, record))
-        for field in _SHARED:
-            ours, theirs = (part.model_dump(mode="json")[field] for part in (record, first))
-            if ours != theirs:
-                where, mine, other = _difference(field, ours, theirs)
-                raise ValueError(
-                    f"two configurations in {record.cell}: {where} is {mine!r} in {path} and {other!r} in {first_path}:"
-                    " give as RUNS a folder with one of them only"
-                )
+        for where, mine, other in differences(record, first):
+            raise ValueError(
+                f"two configurations in {record.cell}: {where} is {mine!r} in {path} and {other!r} in {first_path}:"
+                " give as RUNS a folder with one of them only"
+            )
 
 
 def _chosen(runs: Path, what: str, asked: str | None, names: set[str]) -> str:
@@ -142,15 +138,6 @@ def _with_curves(path: Path, record: Record) -> Found:
     if record.curves.file != CURVES or hashlib.sha256(curves).hexdigest() != record.curves.sha256:
         raise ValueError(f"{file}: is not the file that {path} names (curves.sha256): train this seed again")
     return Found(path, record, content, curves)
-
-
-def _difference(field: str, ours: Any, theirs: Any) -> tuple[str, Any, Any]:
-    """The first field that differs, by its dotted path, with both values."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        for key in sorted({*ours, *theirs}):
-            if ours.get(key) != theirs.get(key):
-                return _difference(f"{field}.{key}", ours.get(key), theirs.get(key))
-    return field, ours, theirs
 
 
 def seeds_by_cell(runs: Iterable[tuple[str, int]]) -> dict[str, tuple[int, ...]]:

@@ -121,9 +121,10 @@ class Record(Model):
         return self.hits[self.protocol.primary].step
 
     @property
-    def run_id(self) -> tuple[Any, ...]:
-        """What makes two records the same run; a repetition of a seed starts at another time and is another run."""
-        return (self.architecture, self.protocol_hash, self.optimizer, self.seeds, self.precision, self.started_at)
+    def run_id(self) -> str:
+        """What makes two records the same run, as JSON; a repetition of a seed starts at another time: another run."""
+        fields = {"architecture", "protocol_hash", "optimizer", "seeds", "precision", "started_at"}
+        return json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -18,7 +18,7 @@ from leaderboard.verdict import MARGIN, Kind, claim
 
 # Of lite: median steps of the transformer, budget, evaluation grid. Rounded: only their proportions matter.
 LITE = ((1000.0, 3000, 25), (1500.0, 3000, 25), (2500.0, 3000, 25), (650.0, 1200, 25))
-CHUNK = 200  # comparisons at a time: 9,999 relabellings of each are held in memory
+CHUNK = 200  # comparisons at a time: 9,999 permutations of each are held in memory
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _draw(scenario: Scenario, random: np.random.Generator) -> list[Pair]:
 
 
 def _verdicts(comparisons: Sequence[Sequence[Pair]]) -> list[Kind]:
-    """What `decide` says of each comparison, all of them relabelled together, which is many times faster."""
+    """What `decide` says of each comparison, all of them permuted together, which is many times faster."""
 
     def both(ratio: float | None) -> tuple[np.ndarray, np.ndarray]:
         cells = [

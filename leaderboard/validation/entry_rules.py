@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import stat
 from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from leaderboard.board import REFERENCE
+from leaderboard.configuration import CONFIGURATION, differences
 from leaderboard.entry import ENTRY_FILE, EntryFile, read_entry
 from leaderboard.record import Record, read_record
 from leaderboard.validation.folder import MAX_SIZES, RECORD, EntryFolder
@@ -17,7 +17,7 @@ from leaderboard.validation.report import Problem, is_plain
 from leaderboard.validation.runs import Run, problem_of, record_problems
 
 # What seeds of a cell must share; parameters and the loss of chance follow from the configuration and the task.
-_SHARED = ("architecture", "optimizer", "precision", "protocol_hash", "parameters", "chance_loss_nats")
+_SHARED = (*CONFIGURATION, "parameters", "chance_loss_nats")
 
 
 def entry_problems(entry: EntryFolder, runs: list[Run], references: Iterable[Path]) -> Iterator[Problem]:
@@ -87,21 +87,8 @@ def _place_problems(entry: EntryFolder, said: EntryFile | None, run: Run) -> Ite
 
 def _differences(first: Run, run: Run) -> Iterator[tuple[str, str]]:
     """What differs from the first seed of the cell, field by field."""
-    for name in _SHARED:
-        ours, theirs = getattr(run.record, name), getattr(first.record, name)
-        if name == "architecture":
-            ours, theirs = ours.model_dump(), theirs.model_dump()
-        if ours != theirs:
-            field, mine, other = _first_difference(name, ours, theirs)
-            yield field, f"is {mine!r}, that of {first.folder.path.name} is {other!r}: a cell has one configuration"
-
-
-def _first_difference(field: str, ours: Any, theirs: Any) -> tuple[str, Any, Any]:
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        for key in sorted({*ours, *theirs}):
-            if ours.get(key) != theirs.get(key) or (key in ours) != (key in theirs):
-                return _first_difference(f"{field}.{key}", ours.get(key), theirs.get(key))
-    return field, ours, theirs
+    for field, mine, other in differences(run.record, first.record, _SHARED):
+        yield field, f"is {mine!r}, that of {first.folder.path.name} is {other!r}: a cell has one configuration"
 
 
 def _repeated(runs: list[Run], field: str) -> Iterator[Problem]:
@@ -121,12 +108,8 @@ def _reference_problems(cell: Path, runs: list[Run]) -> Iterator[Problem]:
     for run in runs:
         record = run.record
         if record.protocol_hash != reference.protocol_hash:
-            contents = [{"task": r.task.model_dump(), "protocol": r.protocol.model_dump()} for r in (record, reference)]
-            for part in ("task", "protocol"):
-                field, ours, other = _first_difference(part, contents[0][part], contents[1][part])
-                if ours != other:
-                    yield Problem(run.file, field, f"is {ours!r}, that of the suite's {REFERENCE} is {other!r}")
-                    break
+            field, ours, other = next(differences(record, reference, ("task", "protocol")))
+            yield Problem(run.file, field, f"is {ours!r}, that of the suite's {REFERENCE} is {other!r}")
         elif (same := theirs.get(record.seeds.data_seed)) and record.first_batch_hash != same.first_batch_hash:
             reason = f"is not that of the suite's {REFERENCE}: the same seed reads the same sequences"
             yield Problem(run.file, "first_batch_hash", reason)
@@ -155,14 +138,10 @@ def copies(runs: Iterable[Run]) -> Iterator[Problem]:
     seen: dict[Hashable, Run] = {}
     for run in runs:
         record = run.record
-        of_run = json.dumps(record.model_dump(mode="json", include=_IDENTITY), sort_keys=True)
-        keys: list[tuple[str, Hashable]] = [("started_at", of_run)]
+        keys: list[tuple[str, Hashable]] = [("started_at", record.run_id)]
         if record.curves is not None:
             keys.append(("curves.sha256", record.curves.sha256))
         for field, key in keys:
             if (first := seen.setdefault((field, key), run)) is not run:
                 yield Problem(run.file, field, f"is that of {first.file}: the same run in two places")
                 break
-
-
-_IDENTITY = {"architecture", "protocol_hash", "optimizer", "seeds", "precision", "started_at"}  # Record.run_id

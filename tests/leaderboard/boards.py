@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from leaderboard.board import REFERENCE, Board, Cell, Result, Standing, SuiteBoard
+from leaderboard import aggregate
+from leaderboard.board import REFERENCE, Board, Result, Standing, SuiteBoard
 from leaderboard.comparison import Ratio
+from leaderboard.entries import Run
 from leaderboard.entry import EntryFile
 from leaderboard.record import Record
-from leaderboard.statistics import Median, kaplan_meier, median, restricted_mean, sample, wilson_interval
-from leaderboard.table import summarise, task_label
+from leaderboard.table import summarise
 from tests.leaderboard.records import START, make_record, record_fields
 
 BUDGET = 1000  # of the fixture's protocol, whose grid is 50 steps
@@ -126,34 +127,11 @@ def entry_file(suite: str, name: str, **changes: Any) -> EntryFile:
 
 def result_of(records: Sequence[Record], root: Path, rank: int | None = 1, ratio: Ratio | None = None) -> Result:
     """What the records of one entry in one cell come to; each record lies in `root`/suite/name/cell/seedK."""
-    first, seen = records[0], sample(records)
-    n, n_solved = len(seen.steps), int(seen.solved.sum())
-    low, high = wilson_interval(n_solved, n) if n else (None, None)
-    dates = sorted(record.started_at.date().isoformat() for record in records)
-    speeds = [record.tokens_per_s for record in records if record.tokens_per_s is not None]
-    return Result(
-        cell=str(first.cell),
-        records=tuple(records),
-        folders=tuple(
-            root / str(r.suite) / r.architecture.name / str(r.cell) / f"seed{r.seeds.init_seed}" for r in records
-        ),
-        n=n,
-        n_solved=n_solved,
-        solved_low=low,
-        solved_high=high,
-        median=median(seen.steps, seen.solved) if n else Median(None, None, None),
-        restricted_mean_step=restricted_mean(seen.steps, seen.solved, seen.budget) if n else None,
-        curve=kaplan_meier(seen.steps, seen.solved) if n else None,
-        ratio=ratio,
-        rank=rank if n else None,
-        parameters=first.parameters,
-        flops_per_token=first.flops_per_token,
-        state_bytes=first.state_bytes,
-        tokens_per_s={first.hardware.device: float(np.median(speeds))} if speeds else {},
-        statuses=dict(sorted(seen.statuses.items())),
-        first_date=dates[0],
-        last_date=dates[-1],
-    )
+    runs = [
+        Run(r, root / str(r.suite) / r.architecture.name / str(r.cell) / f"seed{r.seeds.init_seed}") for r in records
+    ]
+    result = aggregate.result_of(str(records[0].cell), runs, ratio)
+    return replace(result, rank=rank if result.n else None)
 
 
 def suite_of(
@@ -194,24 +172,7 @@ def suite_of(
             )
         )
     standings.sort(key=lambda standing: (standing.rank is None, standing.rank or 0, standing.name))
-    return SuiteBoard(name, tuple(_cell(cell, record) for cell, record in cells.items()), tuple(standings))
-
-
-def _cell(name: str, record: Record) -> Cell:
-    protocol = record.protocol
-    return Cell(
-        name=name,
-        task=record.task.name,
-        label=task_label(record),
-        knobs=dict(record.task.config),
-        budget=protocol.max_steps,
-        eval_every=protocol.eval_every,
-        tokens_per_step=protocol.tokens_per_step,
-        primary=protocol.primary,
-        protocol_hash=record.protocol_hash,
-        chance_loss_nats=record.chance_loss_nats,
-        floor_loss_nats=record.floor_loss_nats,
-    )
+    return SuiteBoard(name, tuple(aggregate.cell_of(cell, record) for cell, record in cells.items()), tuple(standings))
 
 
 def small_board(root: Path, n_seeds: int = 5) -> Board:

@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from leaderboard.comparison import (
-    N_RELABELLINGS,
+    N_PERMUTATIONS,
     Outcomes,
     Pair,
     holm,
@@ -37,7 +37,7 @@ def drawn(seed: int, *sizes: tuple[int, float], budget: int = 1000, sigma: float
 
 
 def by_enumeration(pairs: list[Pair]) -> float:
-    """The exact two-sided p value: every relabelling of every cell, ranks from SciPy."""
+    """The exact two-sided p value: every permutation of every cell, ranks from SciPy."""
     cells = []
     for reference, new in pairs:
         key = [
@@ -57,7 +57,7 @@ def by_enumeration(pairs: list[Pair]) -> float:
 
 
 def monte_carlo_error(p: float) -> float:
-    return 4 * (p * (1 - p) / N_RELABELLINGS) ** 0.5 + 2 / N_RELABELLINGS
+    return 4 * (p * (1 - p) / N_PERMUTATIONS) ** 0.5 + 2 / N_PERMUTATIONS
 
 
 def test_scores_by_hand() -> None:
@@ -155,7 +155,7 @@ def test_interval_is_the_inverted_rank_test(seed: int) -> None:
     critical = int(np.searchsorted(tail, 0.025)) - 1
     ratio = time_ratio([(reference, new)])
     assert ratio.low is not None and ratio.high is not None
-    # Monte Carlo, with its 2,000 relabellings, may move a bound by a few of the 96 order statistics.
+    # Monte Carlo, with its 2,000 permutations, may move a bound by a few of the 96 order statistics.
     assert ratio_K[critical - 3] * 0.998 <= ratio.low <= ratio_K[critical + 3] * 1.002
     assert ratio_K[-critical - 4] * 0.998 <= ratio.high <= ratio_K[-critical + 2] * 1.002
 

@@ -8,19 +8,7 @@ import pytest
 import yaml
 
 from leaderboard.validation import command
-from tests.leaderboard.entries import checked, edit, problem_lines, write_entry, write_results, write_run
-
-
-@pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tree with a reference and an entry; the repository's own results are out of the way."""
-    monkeypatch.setattr(command, "RESULTS", tmp_path / "elsewhere")
-    return write_results(tmp_path)
-
-
-@pytest.fixture
-def seed0(results: Path) -> Path:
-    return results / "tiny" / "my_model" / "lm-a" / "seed0"
+from tests.leaderboard.entries import checked, edit, problem_lines, write_entry, write_run
 
 
 def test_valid_at_every_level(results: Path) -> None:

@@ -7,23 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.validation import command, validate
+from leaderboard.validation import validate
 from leaderboard.validation.folder import MAX_SIZES
 from leaderboard.validation.report import Problem, is_plain, shown
 from leaderboard.validation.strict_json import json_problems
-from tests.leaderboard.entries import CELLS, checked, edit, problem_lines, write_results, write_run
-
-
-@pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tree with a reference and an entry; the repository's own results are out of the way."""
-    monkeypatch.setattr(command, "RESULTS", tmp_path / "elsewhere")
-    return write_results(tmp_path)
-
-
-@pytest.fixture
-def seed0(results: Path) -> Path:
-    return results / "tiny" / "my_model" / "lm-a" / "seed0"
+from tests.leaderboard.entries import CELLS, checked, edit, problem_lines, write_run
 
 
 def folder_rules() -> list[tuple[Callable[[Path], object], str]]:

@@ -8,19 +8,7 @@ import pytest
 
 from leaderboard.record import read_record
 from leaderboard.validation import command, replay, run, validate
-from tests.leaderboard.entries import edit, write_results
-
-
-@pytest.fixture
-def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tree with a reference and an entry; the repository's own results are out of the way."""
-    monkeypatch.setattr(command, "RESULTS", tmp_path / "elsewhere")
-    return write_results(tmp_path)
-
-
-@pytest.fixture
-def seed0(results: Path) -> Path:
-    return results / "tiny" / "my_model" / "lm-a" / "seed0"
+from tests.leaderboard.entries import edit
 
 
 def test_run(results: Path, seed0: Path, capsys: pytest.CaptureFixture[str]) -> None:
