@@ -164,8 +164,8 @@ def _settings(result: Result) -> dict[str, Any]:
     return {
         "architecture": record.architecture.name,
         "version": record.architecture.version,
-        "backend": record.architecture.backend,
         **record.architecture.config,
+        "backend": record.architecture.backend,  # which ran; the option of that name may say auto
         **{f"optimizer.{knob}": value for knob, value in record.optimizer.items()},
         "precision": record.precision,
         "parameters": f"{result.parameters:,}",

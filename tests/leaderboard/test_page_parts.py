@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from leaderboard.comparison import Ratio
 from leaderboard.page import colours, html, series, words
+from leaderboard.page.entry_page import entry_page
 from leaderboard.page.tables import Cell, Column, table
 from leaderboard.statistics import Median
 from tests.leaderboard.boards import CELLS, result_of, suite_of, suite_records
@@ -164,3 +165,12 @@ def test_colours_stand_out_and_keep_apart_for_everybody(palette: tuple[str, ...]
     for how, matrix in SEEN.items():
         seen = [_oklab(np.array(matrix) @ _linear(colour)) for colour in palette]
         assert min(float(np.linalg.norm(a - b)) for a, b in combinations(seen, 2)) > 0.09, how
+
+
+def test_the_configuration_says_which_backend_ran(tmp_path: Path) -> None:
+    """The option of that name may say auto; the record says what that came to."""
+    config = {"d_model": 64, "backend": "auto"}
+    records = [run_of("solved", cell="a", **{"architecture.config": config, "architecture.backend": "numba"})]
+    suite = suite_of("lite", {"transformer": records}, tmp_path)
+    text = re.sub(r"<[^>]*>", " ", entry_page(suite, suite.standings[0]))
+    assert re.search(r"backend\s+numba", text) and "auto" not in text.split()
