@@ -7,9 +7,12 @@ before the first one is written, and each is swapped in whole.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from leaderboard import csv_file, figure, markdown
@@ -61,6 +64,11 @@ def build(root: Path = RESULTS, out: Path = OUT, *, readme: Path | None = None, 
     Raises:
         ValueError: no record at all, a README without the marks, or a file that cannot be read or written.
     """
+    with _no_collection():
+        return _build(root, out, readme, check)
+
+
+def _build(root: Path, out: Path, readme: Path | None, check: bool) -> int:
     results = read_results(root, root.parent / "verified.yaml")
     if results.problems:
         for problem in results.problems:
@@ -84,6 +92,18 @@ def build(root: Path = RESULTS, out: Path = OUT, *, readme: Path | None = None, 
     written = ", ".join(map(str, [*texts, out / "site"]))
     print(f"{n_records:,} records of {len(results.entries)} entries: wrote {written}")
     return 0
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without garbage collection, which would go through all records again and again and free nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _texts(board: Board, out: Path) -> dict[Path, str]:

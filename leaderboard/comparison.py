@@ -128,7 +128,13 @@ def one_sided(pairs: Sequence[Pair], ratio: float | None, n_permutations: int = 
 
 def statistic(pairs: Sequence[Pair], ratio: float = 1.0) -> float:
     """Van Elteren's statistic; positive where the new arm takes more than `ratio` times the reference's steps."""
-    return sum(float(_sum(scores(*pair, ratio), len(pair[1]))[0]) for pair in pairs)
+    total = 0.0
+    for reference, new in pairs:
+        time_N, other_N = _common(reference, new, ratio)
+        # Within the new arm ranks above and below the expected one cancel: what is left are the pairs across the arms.
+        later, earlier = (compare.outer(other_N, time_N).sum() for compare in (np.greater, np.less))
+        total += (int(later) - int(earlier)) / 2 / (len(reference) + len(new) + 1)
+    return total
 
 
 def time_ratio(pairs: Sequence[Pair], level: float = 0.95) -> Ratio:
@@ -176,13 +182,12 @@ def scores(reference: Outcomes, new: Outcomes, ratio: float | None = None) -> Fl
     """
     if reference.budget != new.budget:
         raise ValueError(f"budgets differ: {reference.budget} and {new.budget} steps")
-    time_N = np.concatenate((reference.time_N, new.time_N / (ratio or 1.0)))
     if ratio is None:  # one key for both: negative where solved, the loss where not
+        time_N = np.concatenate((reference.time_N, new.time_N))
         loss_N = np.maximum(np.concatenate((reference.loss_N, new.loss_N)), 0)
         key_N = np.where(np.isinf(time_N), loss_N, time_N - reference.budget - 1)
     else:
-        key_N = time_N
-        key_N[key_N > min(reference.budget, new.budget / ratio)] = np.inf
+        key_N = np.concatenate(_common(reference, new, ratio))
     n, sorted_N = len(key_N), np.sort(key_N)
     # The middle of the places that a run and those it ties with take.
     rank_N = (np.searchsorted(sorted_N, key_N, "left") + np.searchsorted(sorted_N, key_N, "right") + 1) / 2
@@ -217,6 +222,13 @@ def tails(
     lowest_K1, highest_K1 = (observed_K - _HAIR)[:, None], (observed_K + _HAIR)[:, None]
     at_least_K, at_most_K = (drawn_KM >= lowest_K1).sum(axis=1), (drawn_KM <= highest_K1).sum(axis=1)
     return (1 + at_least_K) / (1 + n_permutations), (1 + at_most_K) / (1 + n_permutations)
+
+
+def _common(reference: Outcomes, new: Outcomes, ratio: float) -> tuple[FloatArray, FloatArray]:
+    """Hitting steps of both arms on the common scale: those that either could not have shown are inf."""
+    limit = min(reference.budget, new.budget / ratio)
+    time_N, other_N = reference.time_N, new.time_N / ratio
+    return np.where(time_N > limit, np.inf, time_N), np.where(other_N > limit, np.inf, other_N)
 
 
 def _sum(score_NK: FloatArray, n_new: int) -> FloatArray:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from leaderboard.configuration import differences
 from leaderboard.entry import ENTRY_FILE, EntryFile, Verified, load_yaml, read_entry
-from leaderboard.record import Record, find_records, first_problem
+from leaderboard.record import Record, files_below, find_records, first_problem
 
 RESULTS = Path(__file__).parent / "results"
 VERIFIED_FILE = Path(__file__).parent / "verified.yaml"
@@ -62,7 +62,9 @@ def read_results(root: str | Path, verified: Path | None = VERIFIED_FILE) -> Res
     root = Path(root)
     problems: list[str] = []
     files: dict[Path, EntryFile] = {}
-    for path in sorted(root.rglob(ENTRY_FILE)) if root.is_dir() else []:
+    for path in files_below(root, ENTRY_FILE):
+        if path.name != ENTRY_FILE:
+            continue
         try:
             files[path.parent] = read_entry(path)
         except ValueError as error:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 OWN = Path(__file__).parent / "assets"
@@ -48,11 +49,17 @@ def shared_files(bundle: subprocess.Popen[bytes] | None) -> dict[str, bytes]:
     return {**_own(), "assets/vega.js": _made[0]}
 
 
+def _itables() -> Path:
+    """Where itables keeps its files. Not imported: that takes pandas along, and a second."""
+    spec = find_spec("itables")
+    if spec is None or spec.origin is None:
+        raise ValueError("itables is not installed: the site's tables need it")
+    return Path(spec.origin).parent
+
+
 @lru_cache(maxsize=1)
 def _own() -> dict[str, bytes]:
-    import itables.options
-
-    module = Path(itables.options.dt_bundle)
+    module = _itables() / "html" / "dt_bundle.js"
     # The bundle is a module, which browsers refuse to import from file://, but not from memory.
     source = json.dumps(module.read_text(encoding="utf-8"))
     load = "URL.createObjectURL(new Blob([source], {type: 'text/javascript'}))"

@@ -204,6 +204,18 @@ def test_statistic_is_positive_where_the_new_arm_is_slower() -> None:
     assert statistic([(reference, new)], 16.0) == pytest.approx((1 + 2 - 5) / 5)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_statistic_is_the_sum_of_the_new_arms_scores(seed: int) -> None:
+    """Ties, unsolved runs and cells of unequal size included."""
+    pairs: list[Pair] = []
+    for n, m in ((6, 4), (5, 9)):
+        reference, new = drawn(seed, (n, 600), (m, 500 + 200 * seed))
+        pairs.append((reference, arm(sorted([*new.time_N[1:], reference.time_N[0]]))))
+    for ratio in (0.4, 1.0, 1.3, 5.0):
+        expected = sum(scores(*pair, ratio)[len(pair[0]) :].sum() / (len(pair[0]) + len(pair[1]) + 1) for pair in pairs)
+        assert statistic(pairs, ratio) == pytest.approx(expected, abs=1e-12)
+
+
 def test_holm_is_that_of_statsmodels() -> None:
     random = np.random.default_rng(0)
     for n in (1, 2, 4, 9):
