@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from statistics import median as median_of
 
 from leaderboard import table
 from leaderboard.board import REFERENCE, Board, Cell, Result, Standing, SuiteBoard
-from leaderboard.comparison import Outcomes, Ratio, outcomes, p_value, time_ratio
+from leaderboard.comparison import Outcomes, outcomes, p_value
 from leaderboard.entries import Entry, Results, Run
 from leaderboard.record import Record
 from leaderboard.statistics import (
@@ -21,6 +21,7 @@ from leaderboard.statistics import (
     sample,
     wilson_interval,
 )
+from leaderboard.time_ratio import Ratio, time_ratios
 from leaderboard.verdict import MIN_SEEDS, MIN_SEEDS_ONE_CELL, decide
 
 Arm = Mapping[str, Outcomes]  # outcomes of one entry, by cell
@@ -65,19 +66,21 @@ def _suite(suite: str, entries: Sequence[Entry]) -> SuiteBoard:
         for name, by_cell in runs.items()
     }
     base: Arm = {} if reference is None else arms[reference.name]
+    names = [cell.name for cell in cells]
+    complete = [name for name in arms if len(arms[name]) == len(cells)]
+    ratios = _ratios(
+        base,
+        arms,
+        [*((name, (cell,)) for name in arms for cell in names), *((name, tuple(names)) for name in complete)],
+    )
     results: dict[str, dict[str, Result]] = {
-        name: {
-            cell: result_of(cell, kept, None if name == REFERENCE else _ratio(base, arms[name], [cell]))
-            for cell, kept in by_cell.items()
-        }
+        name: {cell: result_of(cell, kept, ratios.get((name, (cell,)))) for cell, kept in by_cell.items()}
         for name, by_cell in runs.items()
     }
     for cell in cells:
         for name, rank in _cell_ranks(cell.name, results, arms).items():
             results[name][cell.name] = replace(results[name][cell.name], rank=rank)
-    names = [cell.name for cell in cells]
-    complete = [name for name in arms if len(arms[name]) == len(cells)]
-    headline = {name: _ratio(base, arms[name], names) for name in complete if name != REFERENCE}
+    headline = {name: ratios.get((name, tuple(names))) for name in complete if name != REFERENCE}
     ranked = [name for name in complete if min(map(len, arms[name].values())) >= MIN_SEEDS]
     ranks = _suite_ranks(ranked, headline, results, arms)
     standings = [
@@ -144,11 +147,16 @@ def _beats(first: Arm, second: Arm, min_seeds: int) -> bool:
     return decide(pairs, p_value(pairs), min_seeds) == "better"
 
 
-def _ratio(base: Arm, arm: Arm, cells: Sequence[str]) -> Ratio | None:
-    """Over the cells given, all of which both must have."""
-    if not cells or any(cell not in base or cell not in arm for cell in cells):
-        return None
-    return time_ratio([(base[cell], arm[cell]) for cell in sorted(cells)])
+def _ratios(
+    base: Arm, arms: Mapping[str, Arm], wanted: Iterable[tuple[str, tuple[str, ...]]]
+) -> dict[tuple[str, tuple[str, ...]], Ratio]:
+    """By entry and cells, where the entry is not the reference and both have outcomes in all of these cells."""
+    pairs = {
+        (name, cells): [(base[cell], arms[name][cell]) for cell in sorted(cells)]
+        for name, cells in wanted
+        if name != REFERENCE and cells and all(cell in base and cell in arms[name] for cell in cells)
+    }
+    return dict(zip(pairs, time_ratios(list(pairs.values())), strict=True))
 
 
 def result_of(cell: str, runs: Sequence[Run], ratio: Ratio | None) -> Result:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from leaderboard.comparison import Ratio
 from leaderboard.entry import EntryFile
 from leaderboard.record import Record
 from leaderboard.statistics import Median, SurvivalCurve
 from leaderboard.table import Row
+from leaderboard.time_ratio import Ratio
 
 REFERENCE = "transformer"
 

@@ -8,18 +8,16 @@ that of permuting the labels of runs within cells, by a fixed random stream: equ
 
 A time ratio r is tested by dividing the new arm's hitting steps by r and comparing again (the accelerated failure time
 model, Kalbfleisch and Prentice 2002, chapter 7). What either arm could not have shown within its budget on that common
-scale counts as unsolved in both, and unsolved runs tie there. The estimate is the r at which the statistic changes sign
-(Hodges and Lehmann 1963), the interval holds the r that are not rejected.
+scale counts as unsolved in both, and unsolved runs tie there (`leaderboard.time_ratio`).
 
 A hitting step is known to lie between two evaluations: the middle of the two is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +27,8 @@ from leaderboard.record import Record
 FloatArray = NDArray[np.float64]
 
 N_PERMUTATIONS = 9_999  # of a p value; the smallest is then 1e-4
-N_INTERVAL = 1_999  # for each ratio that an interval tries
 STREAM = 2606_25010  # of the permutations; another number changes p values by their Monte Carlo error
-MAX_RATIO = 64.0  # beyond it a ratio is not looked for
-_STEPS_PER_OCTAVE = 4
-_PRECISION = 1e-3  # of the logarithm of a ratio
-_HAIR = 1e-9  # equal sums of scores must stay equal, whatever the order they were added in
+HAIR = 1e-9  # equal sums of scores must stay equal, whatever the order they were added in
 
 
 @dataclass(frozen=True)
@@ -58,22 +52,6 @@ class Outcomes:
     def n_solved(self) -> int:
         """How many runs hit the target."""
         return int(np.isfinite(self.time_N).sum())
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Hitting time of an entry over the reference's, with its 95 % interval. 2 means: takes twice the steps.
-
-    Attributes:
-        estimate: None where the data do not place it: too few runs of the two solved anything.
-        low, high: ends of the interval; None where the data do not bound it on that side.
-        p: two-sided permutation p value of "the two learn equally fast".
-    """
-
-    estimate: float | None
-    low: float | None
-    high: float | None
-    p: float
 
 
 Pair = tuple[Outcomes, Outcomes]  # reference and new arm in one cell
@@ -137,32 +115,6 @@ def statistic(pairs: Sequence[Pair], ratio: float = 1.0) -> float:
     return total
 
 
-def time_ratio(pairs: Sequence[Pair], level: float = 0.95) -> Ratio:
-    """How many times the reference's steps the new arm takes, over all cells together, with its interval.
-
-    Raises:
-        ValueError: no pair.
-    """
-    p, tail = p_value(pairs), (1 - level) / 2
-
-    def too_small(ratio: float) -> bool:
-        return one_sided(pairs, ratio, N_INTERVAL)[0] < tail
-
-    def too_large(ratio: float) -> bool:
-        return one_sided(pairs, ratio, N_INTERVAL)[1] < tail
-
-    estimate = _estimate(pairs)
-    start = 0.0
-    if estimate is not None:
-        start = log(estimate)
-    elif too_small(1.0):
-        start = next(place for place in _outwards(0.0, 1) if not too_small(exp(place)))
-    elif too_large(1.0):
-        start = next(place for place in _outwards(0.0, -1) if not too_large(exp(place)))
-    low, high = _first(too_small, start, -1), _first(too_large, start, 1)
-    return Ratio(estimate, None if low is None else exp(low), None if high is None else exp(high), p)
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's (1979) adjusted p values, in the order given: reject those below the level, all of them at once."""
     adjusted, largest = [0.0] * len(p_values), 0.0
@@ -219,7 +171,7 @@ def tails(
         # Scores are halves of integers, so that float32, which is faster, adds them exactly.
         chosen_NM = _permutations(place, len(score_NK), n_new, n_permutations)
         drawn_KM += (score_NK.T.astype(np.float32) @ chosen_NM) / np.float64(len(score_NK) + 1)
-    lowest_K1, highest_K1 = (observed_K - _HAIR)[:, None], (observed_K + _HAIR)[:, None]
+    lowest_K1, highest_K1 = (observed_K - HAIR)[:, None], (observed_K + HAIR)[:, None]
     at_least_K, at_most_K = (drawn_KM >= lowest_K1).sum(axis=1), (drawn_KM <= highest_K1).sum(axis=1)
     return (1 + at_least_K) / (1 + n_permutations), (1 + at_most_K) / (1 + n_permutations)
 
@@ -244,51 +196,3 @@ def _permutations(place: int, n: int, n_new: int, n_permutations: int) -> NDArra
     selection_MN = np.zeros((n_permutations, n))
     np.put_along_axis(selection_MN, random.random((n_permutations, n)).argsort(axis=1)[:, :n_new], 1.0, axis=1)
     return np.ascontiguousarray(selection_MN.T, dtype=np.float32)
-
-
-def _estimate(pairs: Sequence[Pair]) -> float | None:
-    """Middle, on the log scale, of the stretch between where the statistic is positive and where it is negative.
-
-    None if it is nowhere positive, or nowhere negative.
-    """
-
-    def positive(ratio: float) -> bool:
-        return statistic(pairs, ratio) > _HAIR
-
-    def negative(ratio: float) -> bool:
-        return statistic(pairs, ratio) < -_HAIR
-
-    if positive(1.0):
-        high = _first(negative, 0.0, 1)
-        low = None if high is None else _first(positive, high, -1)
-    elif negative(1.0):
-        low = _first(positive, 0.0, -1)
-        high = None if low is None else _first(negative, low, 1)
-    else:
-        low, high = _first(positive, 0.0, -1), _first(negative, 0.0, 1)
-    return None if low is None or high is None else exp((low + high) / 2)
-
-
-def _outwards(start: float, direction: int) -> Iterator[float]:
-    """Log ratios from a start in one direction, as far as ratios are looked for."""
-    step, reach = direction * log(2) / _STEPS_PER_OCTAVE, log(MAX_RATIO) + 1e-9
-    position = start + step
-    while abs(position) <= reach:
-        yield position
-        position += step
-
-
-def _first(holds: Callable[[float], bool], start: float, direction: int) -> float | None:
-    """Log ratio next to the start, in a direction, from which on a test holds; None if it never does.
-
-    Outwards, and to the first one only: far from the data so little is left within the budgets that nothing differs.
-    """
-    inside = start
-    for place in _outwards(start, direction):
-        if holds(exp(place)):
-            while abs(place - inside) > _PRECISION:
-                middle = (inside + place) / 2
-                inside, place = (inside, middle) if holds(exp(middle)) else (middle, place)  # noqa: PLW2901
-            return (inside + place) / 2
-        inside = place
-    return None

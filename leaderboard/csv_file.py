@@ -11,8 +11,8 @@ import csv
 import io
 
 from leaderboard.board import Board, Cell, Result, Standing, SuiteBoard
-from leaderboard.comparison import Ratio
 from leaderboard.escape import spreadsheet_text
+from leaderboard.time_ratio import Ratio
 from leaderboard.wording import present
 
 STATUSES = ("solved", "censored", "diverged", "error", "interrupted")

@@ -14,9 +14,10 @@ from math import ceil, log
 from statistics import NormalDist
 from typing import Literal
 
-from leaderboard.comparison import Outcomes, Pair, Ratio, holm, one_sided, outcomes, time_ratio
+from leaderboard.comparison import Outcomes, Pair, holm, one_sided, outcomes
 from leaderboard.record import Record
 from leaderboard.statistics import earliest_per_seed
+from leaderboard.time_ratio import Ratio, time_ratio
 
 Kind = Literal["not-comparable", "needs-seeds", "same", "better", "regressed"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from leaderboard.board import Result, Standing
-from leaderboard.comparison import Ratio
 from leaderboard.statistics import Median
+from leaderboard.time_ratio import Ratio
 
 NOTHING = "-"
 

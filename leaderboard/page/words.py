@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from leaderboard import wording
 from leaderboard.board import Result
-from leaderboard.comparison import Ratio
+from leaderboard.time_ratio import Ratio
 
 NONE = "\N{EN DASH}"
 

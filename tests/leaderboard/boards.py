@@ -12,11 +12,11 @@ import numpy as np
 
 from leaderboard import aggregate
 from leaderboard.board import REFERENCE, Board, Result, Standing, SuiteBoard
-from leaderboard.comparison import Ratio
 from leaderboard.entries import Run
 from leaderboard.entry import EntryFile
 from leaderboard.record import Record
 from leaderboard.table import summarise
+from leaderboard.time_ratio import Ratio
 from tests.leaderboard.records import START, make_record, record_fields
 
 BUDGET = 1000  # of the fixture's protocol, whose grid is 50 steps

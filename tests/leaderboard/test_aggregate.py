@@ -10,9 +10,10 @@ import pytest
 
 from leaderboard.aggregate import bands, build_board
 from leaderboard.board import Standing, SuiteBoard
-from leaderboard.comparison import outcomes, time_ratio
+from leaderboard.comparison import outcomes
 from leaderboard.entries import Entry, Results, Run
 from leaderboard.record import Record
+from leaderboard.time_ratio import time_ratio
 from leaderboard.verdict import compare
 from tests.leaderboard.boards import CELLS, suite_records
 from tests.leaderboard.records import run_of

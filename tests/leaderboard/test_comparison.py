@@ -19,8 +19,8 @@ from leaderboard.comparison import (
     scores,
     statistic,
     tails,
-    time_ratio,
 )
+from leaderboard.time_ratio import MAX_RATIO, time_ratio, time_ratios
 from tests.leaderboard.records import run_of
 
 
@@ -189,6 +189,26 @@ def test_an_arm_that_never_solves_has_only_a_lower_bound() -> None:
     ratio = time_ratio([(arm([5000.0] * 10), reference)])
     assert (ratio.estimate, ratio.low) == (None, None)
     assert ratio.high is not None and 0.1 < ratio.high < 0.12
+
+
+def test_a_ratio_beyond_those_looked_for() -> None:
+    """Solved at the first evaluation against never: even 64 times the steps is too few."""
+    first, never = arm([12.5] * 10, 3000), arm([5000.0] * 10, 3000)
+    ratio, back = time_ratio([(first, never)]), time_ratio([(never, first)])
+    assert (ratio.estimate, ratio.high, back.estimate, back.low) == (None, None, None, None)
+    assert ratio.low == pytest.approx(MAX_RATIO, rel=0.01) and back.high == pytest.approx(1 / MAX_RATIO, rel=0.01)
+
+
+def test_many_ratios_are_those_of_each_alone() -> None:
+    """Arms of unlike sizes, one and two cells, ratios that the data do not bound, more of a kind than fit at once."""
+    reference, other = drawn(0, (20, 400), (12, 600))
+    comparisons: list[list[Pair]] = [
+        [(reference, new)] for seed in range(70) for new in drawn(seed, (5, 100 + 40 * seed))
+    ]
+    comparisons += [[(reference, new)] for new in drawn(1, (7, 300), (5, 5000))]
+    comparisons += [[(reference, one), (other, two)] for one, two in (drawn(2, (5, 500), (5, 300)),)]
+    assert time_ratios(comparisons) == [time_ratio(pairs) for pairs in comparisons]
+    assert time_ratios([]) == []
 
 
 def test_a_far_ratio_keeps_its_upper_bound() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from leaderboard import csv_file
 from leaderboard.board import Board
-from leaderboard.comparison import Ratio
 from leaderboard.escape import spreadsheet_text
+from leaderboard.time_ratio import Ratio
 from tests.leaderboard.boards import CELLS, small_board, suite_of, suite_records
 from tests.leaderboard.records import run_of
 

@@ -9,10 +9,10 @@ import pytest
 
 from leaderboard import markdown
 from leaderboard.board import Board, SuiteBoard
-from leaderboard.comparison import Ratio
 from leaderboard.escape import visible
 from leaderboard.record import Record
 from leaderboard.table import summarise
+from leaderboard.time_ratio import Ratio
 from tests.leaderboard.boards import CELLS, entry_file, small_board, suite_of, suite_records
 from tests.leaderboard.records import make_record, run_of
 from tests.leaderboard.rendered import HOSTILE, Page

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.comparison import Ratio
 from leaderboard.page import colours, html, series, words
 from leaderboard.page.entry_page import entry_page
 from leaderboard.page.tables import Cell, Column, table
 from leaderboard.statistics import Median
+from leaderboard.time_ratio import Ratio
 from tests.leaderboard.boards import CELLS, result_of, suite_of, suite_records
 from tests.leaderboard.records import run_of
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from leaderboard.board import Board
-from leaderboard.comparison import Ratio
 from leaderboard.page import write_site
 from leaderboard.page.colours import SHOWN
+from leaderboard.time_ratio import Ratio
 from tests.leaderboard.boards import CELLS, CellSpec, suite_of, suite_records, write_curves
 from tests.leaderboard.browsing import Watch, launched
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from leaderboard import wording
-from leaderboard.comparison import Ratio
 from leaderboard.statistics import Median
+from leaderboard.time_ratio import Ratio
 from tests.leaderboard.boards import small_board
 
 
