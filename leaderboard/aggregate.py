@@ -9,7 +9,7 @@ from statistics import median as median_of
 
 from leaderboard import table
 from leaderboard.board import REFERENCE, Board, Cell, Result, Standing, SuiteBoard
-from leaderboard.comparison import Outcomes, outcomes, p_value
+from leaderboard.comparison import Outcomes, one_sided, outcomes
 from leaderboard.entries import Entry, Results, Run
 from leaderboard.record import Record
 from leaderboard.statistics import (
@@ -22,7 +22,7 @@ from leaderboard.statistics import (
     wilson_interval,
 )
 from leaderboard.time_ratio import Ratio, time_ratios
-from leaderboard.verdict import MIN_SEEDS, MIN_SEEDS_ONE_CELL, decide
+from leaderboard.verdict import MIN_SEEDS, MIN_SEEDS_ONE_CELL, claim
 
 Arm = Mapping[str, Outcomes]  # outcomes of one entry, by cell
 
@@ -143,8 +143,11 @@ def _cell_ranks(cell: str, results: Mapping[str, Mapping[str, Result]], arms: Ma
 
 
 def _beats(first: Arm, second: Arm, min_seeds: int) -> bool:
-    pairs = [(second[cell], first[cell]) for cell in sorted(first) if cell in second]
-    return decide(pairs, p_value(pairs), min_seeds) == "better"
+    """Whether `decide` would say that the first is better than the second."""
+    if min(len(arm[cell]) for arm in (first, second) for cell in first) < min_seeds:
+        return False
+    slower, faster = one_sided([(second[cell], first[cell]) for cell in sorted(first)], None)
+    return claim(min(1.0, 2 * min(slower, faster)), slower, faster, p_same=1.0) == "better"
 
 
 def _ratios(

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,19 +101,10 @@ def one_sided(pairs: Sequence[Pair], ratio: float | None, n_permutations: int = 
     """
     if ratio is not None and not ratio > 0:
         raise ValueError(f"ratio must be positive, got {ratio}")
-    more, less = tails([(scores(*pair, ratio), len(pair[1])) for pair in pairs], n_permutations)
+    more, less = tails(
+        [(scores([pair], None if ratio is None else [ratio]), len(pair[1])) for pair in pairs], n_permutations
+    )
     return float(more[0]), float(less[0])
-
-
-def statistic(pairs: Sequence[Pair], ratio: float = 1.0) -> float:
-    """Van Elteren's statistic; positive where the new arm takes more than `ratio` times the reference's steps."""
-    total = 0.0
-    for reference, new in pairs:
-        time_N, other_N = _common(reference, new, ratio)
-        # Within the new arm ranks above and below the expected one cancel: what is left are the pairs across the arms.
-        later, earlier = (compare.outer(other_N, time_N).sum() for compare in (np.greater, np.less))
-        total += (int(later) - int(earlier)) / 2 / (len(reference) + len(new) + 1)
-    return total
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -124,27 +116,59 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def scores(reference: Outcomes, new: Outcomes, ratio: float | None = None) -> FloatArray:
-    """Rank - expected rank of the runs of both arms ranked together, the reference's first. Shape (N, 1).
+def scores(pairs: Sequence[Pair], ratios: Sequence[float] | None = None) -> FloatArray:
+    """Rank - expected rank of the runs of both arms ranked together, the reference's first. Shape (N, K).
 
-    Without a ratio unsolved runs are ordered by their loss; with one, on the common scale of time, they tie.
+    Without ratios unsolved runs are ordered by their loss; with them, on the common scale of time, they tie.
+
+    Args:
+        pairs: K pairs of arms, all with as many runs as the first pair's.
+        ratios: one for each pair.
 
     Raises:
-        ValueError: the budgets differ.
+        ValueError: the budgets of a pair differ.
     """
-    if reference.budget != new.budget:
-        raise ValueError(f"budgets differ: {reference.budget} and {new.budget} steps")
-    if ratio is None:  # one key for both: negative where solved, the loss where not
-        time_N = np.concatenate((reference.time_N, new.time_N))
-        loss_N = np.maximum(np.concatenate((reference.loss_N, new.loss_N)), 0)
-        key_N = np.where(np.isinf(time_N), loss_N, time_N - reference.budget - 1)
-    else:
-        key_N = np.concatenate(_common(reference, new, ratio))
-    n, sorted_N = len(key_N), np.sort(key_N)
-    # The middle of the places that a run and those it ties with take.
-    rank_N = (np.searchsorted(sorted_N, key_N, "left") + np.searchsorted(sorted_N, key_N, "right") + 1) / 2
-    score_N: FloatArray = rank_N - (n + 1) / 2
-    return score_N[:, None]
+    for reference, new in pairs:
+        if reference.budget != new.budget:
+            raise ValueError(f"budgets differ: {reference.budget} and {new.budget} steps")
+    budget_K1 = np.array([[reference.budget] for reference, _ in pairs], dtype=np.float64)
+    time_KN, other_KN = (np.stack([pair[place].time_N for pair in pairs]) for place in (0, 1))
+    if ratios is None:  # one key for both: negative where solved, the loss where not
+        both_KN = np.concatenate((time_KN, other_KN), axis=1)
+        loss_KN = np.stack([np.concatenate((reference.loss_N, new.loss_N)) for reference, new in pairs])
+        key_KN = np.where(np.isinf(both_KN), np.maximum(loss_KN, 0), both_KN - budget_K1 - 1)
+    else:  # what either arm could not have shown on the common scale is unsolved in both
+        ratio_K1 = np.array(ratios)[:, None]
+        limit_K1 = np.minimum(budget_K1, budget_K1 / ratio_K1)
+        both_KN = np.concatenate((time_KN, other_KN / ratio_K1), axis=1)
+        key_KN = np.where(both_KN > limit_K1, np.inf, both_KN)
+    return _centred_ranks(key_KN).T
+
+
+def _centred_ranks(key_KN: FloatArray) -> FloatArray:
+    """Rank in the row - expected rank; those that tie share the middle of the places they take. Shape (K, N)."""
+    n = key_KN.shape[1]
+    order_KN = key_KN.argsort(axis=1)
+    sorted_KN = np.take_along_axis(key_KN, order_KN, axis=1)
+    place_N = np.arange(n)
+    starts_KN = np.ones(key_KN.shape, dtype=bool)
+    starts_KN[:, 1:] = sorted_KN[:, 1:] != sorted_KN[:, :-1]
+    ends_KN = np.roll(starts_KN, -1, axis=1)
+    first_KN = np.maximum.accumulate(np.where(starts_KN, place_N, 0), axis=1)
+    last_KN = np.minimum.accumulate(np.where(ends_KN, place_N, n)[:, ::-1], axis=1)[:, ::-1]
+    score_KN = np.empty(key_KN.shape)
+    np.put_along_axis(score_KN, order_KN, (first_KN + last_KN) / 2 - (n - 1) / 2, axis=1)
+    return score_KN
+
+
+def statistic(cells: Sequence[tuple[FloatArray, int]]) -> FloatArray:
+    """Van Elteren's statistic, positive where the new arm takes more steps; shape (K,).
+
+    Args:
+        cells: as in `tails`.
+    """
+    total_K: FloatArray = np.sum([score_NK[-n_new:].sum(axis=0) / (len(score_NK) + 1) for score_NK, n_new in cells], 0)
+    return total_K
 
 
 def tails(
@@ -165,28 +189,24 @@ def tails(
     """
     if not cells:
         raise ValueError("needs a cell that both arms have outcomes in")
-    observed_K = np.sum([_sum(*cell) for cell in cells], axis=0)
-    drawn_KM = np.zeros((cells[0][0].shape[1], n_permutations))
+    sums: dict[int, NDArray[np.float32]] = {}  # over the new arm in each permutation, by divisor, shape (K, M)
     for place, (score_NK, n_new) in enumerate(cells):
         # Scores are halves of integers, so that float32, which is faster, adds them exactly.
         chosen_NM = _permutations(place, len(score_NK), n_new, n_permutations)
-        drawn_KM += (score_NK.T.astype(np.float32) @ chosen_NM) / np.float64(len(score_NK) + 1)
-    lowest_K1, highest_K1 = (observed_K - HAIR)[:, None], (observed_K + HAIR)[:, None]
-    at_least_K, at_most_K = (drawn_KM >= lowest_K1).sum(axis=1), (drawn_KM <= highest_K1).sum(axis=1)
-    return (1 + at_least_K) / (1 + n_permutations), (1 + at_most_K) / (1 + n_permutations)
-
-
-def _common(reference: Outcomes, new: Outcomes, ratio: float) -> tuple[FloatArray, FloatArray]:
-    """Hitting steps of both arms on the common scale: those that either could not have shown are inf."""
-    limit = min(reference.budget, new.budget / ratio)
-    time_N, other_N = reference.time_N, new.time_N / ratio
-    return np.where(time_N > limit, np.inf, time_N), np.where(other_N > limit, np.inf, other_N)
-
-
-def _sum(score_NK: FloatArray, n_new: int) -> FloatArray:
-    """A cell's share of the statistic for the labels as they are. Shape (K,)."""
-    total_K: FloatArray = score_NK[-n_new:].sum(axis=0) / (len(score_NK) + 1)
-    return total_K
+        drawn_KM = score_NK.T.astype(np.float32) @ chosen_NM
+        divisor = len(score_NK) + 1
+        sums[divisor] = sums[divisor] + drawn_KM if divisor in sums else drawn_KM
+    observed_K, hair = statistic(cells), HAIR
+    total_KM: NDArray[np.floating[Any]]
+    if len(sums) == 1:  # cells of one size: nothing needs to be divided, numbers stay halves
+        ((divisor, total_KM),) = sums.items()
+        observed_K, hair = observed_K * divisor, 0.25
+    else:
+        total_KM = np.sum([drawn_KM / np.float64(divisor) for divisor, drawn_KM in sums.items()], axis=0)
+    bounds = ((observed_K - hair).astype(total_KM.dtype), (observed_K + hair).astype(total_KM.dtype))
+    at_least_K = [np.count_nonzero(row_M >= low) for row_M, low in zip(total_KM, bounds[0], strict=True)]
+    at_most_K = [np.count_nonzero(row_M <= high) for row_M, high in zip(total_KM, bounds[1], strict=True)]
+    return (1 + np.array(at_least_K)) / (1 + n_permutations), (1 + np.array(at_most_K)) / (1 + n_permutations)
 
 
 @lru_cache(maxsize=128)

@@ -77,7 +77,7 @@ def _verdicts(comparisons: Sequence[Sequence[Pair]]) -> list[Kind]:
 
     def both(ratio: float | None) -> tuple[np.ndarray, np.ndarray]:
         cells = [
-            (np.concatenate([scores(pair[0], pair[1], ratio) for pair in cell], axis=1), len(cell[0][1]))
+            (scores(cell, None if ratio is None else [ratio] * len(cell)), len(cell[0][1]))
             for cell in zip(*comparisons, strict=True)
         ]
         return tails(cells)

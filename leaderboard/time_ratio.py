@@ -7,7 +7,7 @@ answered in one matrix product.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
 
@@ -21,10 +21,22 @@ _STEPS_PER_OCTAVE = 4
 _PRECISION = 1e-3  # of the logarithm of a ratio
 _AT_ONCE = 64  # comparisons in one product: more would not fit into a cache
 
-# Yields a ratio (None: equally fast, progress of unsolved runs included), is sent its p values against more and less.
-Search = Generator[float | None, tuple[float, float], "Ratio"]
-# Yields a ratio, is sent whether a test holds there.
-Steps = Generator[float, bool, float | None]
+
+@dataclass(frozen=True)
+class Question:
+    """What a search wants to know of its comparison.
+
+    Attributes:
+        ratio: of times; None: equally fast, progress of unsolved runs included.
+        n_permutations: of the p values; 0 where the statistic will do.
+    """
+
+    ratio: float | None
+    n_permutations: int
+
+
+Answer = tuple[float, float, float]  # the statistic, and the p values against more and against less
+Search = Generator[Question, Answer, "Ratio"]
 
 
 @dataclass(frozen=True)
@@ -58,11 +70,12 @@ def time_ratios(comparisons: Sequence[Sequence[Pair]], level: float = 0.95) -> l
     Raises:
         ValueError: a comparison without a pair.
     """
-    searches = [_search(pairs, (1 - level) / 2) for pairs in comparisons]
+    searches = [_search((1 - level) / 2) for _ in comparisons]
+    sizes = [tuple((len(reference), len(new)) for reference, new in pairs) for pairs in comparisons]
     found: dict[int, Ratio] = {}
     asked = {place: next(search) for place, search in enumerate(searches)}
     while asked:
-        for places in _alike(comparisons, asked):
+        for places in _alike(sizes, asked):
             for place, answer in zip(places, _answers(comparisons, asked, places), strict=True):
                 try:
                     asked[place] = searches[place].send(answer)
@@ -72,35 +85,37 @@ def time_ratios(comparisons: Sequence[Sequence[Pair]], level: float = 0.95) -> l
     return [found[place] for place in range(len(comparisons))]
 
 
-def _alike(comparisons: Sequence[Sequence[Pair]], asked: dict[int, float | None]) -> list[list[int]]:
-    """The comparisons that ask something, in groups that share their permutations."""
+def _alike(sizes: Sequence[object], asked: Mapping[int, Question]) -> list[list[int]]:
+    """The comparisons that ask something, in groups that share their permutations: those of arms of the same sizes."""
     groups: dict[object, list[int]] = {}
-    for place, ratio in asked.items():
-        sizes = tuple((len(reference), len(new)) for reference, new in comparisons[place])
-        groups.setdefault((sizes, ratio is None), []).append(place)
+    for place, question in asked.items():
+        groups.setdefault((sizes[place], question.ratio is None, question.n_permutations), []).append(place)
     return [group[at : at + _AT_ONCE] for group in groups.values() for at in range(0, len(group), _AT_ONCE)]
 
 
 def _answers(
-    comparisons: Sequence[Sequence[Pair]], asked: dict[int, float | None], places: Sequence[int]
-) -> Iterator[tuple[float, float]]:
-    """p values of a group, against more and against less than the ratio that each asks for."""
-    cells = []
-    for cell, (_, new) in enumerate(comparisons[places[0]]):
-        columns = [scores(*comparisons[place][cell], asked[place]) for place in places]
-        cells.append((np.concatenate(columns, axis=1), len(new)))
-    more_K, less_K = tails(cells, N_PERMUTATIONS if asked[places[0]] is None else N_INTERVAL)
-    return zip(more_K.tolist(), less_K.tolist(), strict=True)
+    comparisons: Sequence[Sequence[Pair]], asked: Mapping[int, Question], places: Sequence[int]
+) -> Iterator[Answer]:
+    """Answers to a group of questions."""
+    ratios = [ratio for place in places if (ratio := asked[place].ratio) is not None]
+    cells = [
+        (scores([comparisons[place][cell] for place in places], ratios or None), len(new))
+        for cell, (_, new) in enumerate(comparisons[places[0]])
+    ]
+    statistic_K, n_permutations = statistic(cells), asked[places[0]].n_permutations
+    more_K, less_K = tails(cells, n_permutations) if n_permutations else (np.ones(len(places)),) * 2
+    return zip(statistic_K.tolist(), more_K.tolist(), less_K.tolist(), strict=True)
 
 
-def _search(pairs: Sequence[Pair], tail: float) -> Search:
-    p = min(1.0, 2 * min((yield None)))
-    estimate = _estimate(pairs)
+def _search(tail: float) -> Search:
+    _, more, less = yield Question(None, N_PERMUTATIONS)
+    p = min(1.0, 2 * min(more, less))
+    estimate = yield from _estimate()
     start = 0.0
     if estimate is not None:
         start = log(estimate)
     else:
-        more, less = yield 1.0
+        _, more, less = yield Question(1.0, N_INTERVAL)
         if more < tail:
             start = yield from _until_not_rejected(1, tail)
         elif less < tail:
@@ -110,63 +125,75 @@ def _search(pairs: Sequence[Pair], tail: float) -> Search:
     return Ratio(estimate, None if low is None else exp(low), None if high is None else exp(high), p)
 
 
-def _until_not_rejected(direction: int, tail: float) -> Generator[float, tuple[float, float], float]:
+def _until_not_rejected(direction: int, tail: float) -> Generator[Question, Answer, float]:
     """The first log ratio from 0 on, in a direction, that is not too small (or, downwards, not too large).
 
     The last one that is looked for, if even that is rejected: the ratio lies beyond.
     """
     place = 0.0
     for place in _outwards(0.0, direction):
-        if (yield exp(place))[0 if direction > 0 else 1] >= tail:
+        _, more, less = yield Question(exp(place), N_INTERVAL)
+        if (more if direction > 0 else less) >= tail:
             break
     return place
 
 
-def _bound(start: float, direction: int, tail: float) -> Generator[float, tuple[float, float], float | None]:
+def _bound(start: float, direction: int, tail: float) -> Generator[Question, Answer, float | None]:
     """Where ratios begin to be rejected: downwards as too small, upwards as too large."""
-    steps = _first(start, direction)
-    try:
-        ratio = next(steps)
-        while True:
-            ratio = steps.send((yield ratio)[0 if direction < 0 else 1] < tail)
-    except StopIteration as end:
-        bound: float | None = end.value
-        return bound
+
+    def rejected(answer: Answer) -> bool:
+        return answer[1 if direction < 0 else 2] < tail
+
+    return (yield from _first_where(rejected, start, direction, N_INTERVAL))
 
 
-def _estimate(pairs: Sequence[Pair]) -> float | None:
+def _estimate() -> Generator[Question, Answer, float | None]:
     """Middle, on the log scale, of the stretch between where the statistic is positive and where it is negative.
 
     None if it is nowhere positive, or nowhere negative.
     """
 
-    def positive(ratio: float) -> bool:
-        return statistic(pairs, ratio) > HAIR
+    def positive(answer: Answer) -> bool:
+        return answer[0] > HAIR
 
-    def negative(ratio: float) -> bool:
-        return statistic(pairs, ratio) < -HAIR
+    def negative(answer: Answer) -> bool:
+        return answer[0] < -HAIR
 
-    if positive(1.0):
-        high = _walk(negative, 0.0, 1)
-        low = None if high is None else _walk(positive, high, -1)
-    elif negative(1.0):
-        low = _walk(positive, 0.0, -1)
-        high = None if low is None else _walk(negative, low, 1)
+    at_one = yield Question(1.0, 0)
+    low: float | None
+    high: float | None
+    if positive(at_one):
+        high = yield from _first_where(negative, 0.0, 1)
+        low = None if high is None else (yield from _first_where(positive, high, -1))
+    elif negative(at_one):
+        low = yield from _first_where(positive, 0.0, -1)
+        high = None if low is None else (yield from _first_where(negative, low, 1))
     else:
-        low, high = _walk(positive, 0.0, -1), _walk(negative, 0.0, 1)
+        low = yield from _first_where(positive, 0.0, -1)
+        high = yield from _first_where(negative, 0.0, 1)
     return None if low is None or high is None else exp((low + high) / 2)
 
 
-def _walk(holds: Callable[[float], bool], start: float, direction: int) -> float | None:
-    """`_first` of a test that needs no permutations."""
-    steps = _first(start, direction)
-    try:
-        ratio = next(steps)
-        while True:
-            ratio = steps.send(holds(ratio))
-    except StopIteration as end:
-        found: float | None = end.value
-        return found
+def _first_where(
+    holds: Callable[[Answer], bool], start: float, direction: int, n_permutations: int = 0
+) -> Generator[Question, Answer, float | None]:
+    """Log ratio next to the start, in a direction, from which on a test of the answer holds; None if it never does.
+
+    Outwards, and to the first one only: far from the data so little is left within the budgets that nothing differs.
+    """
+    inside = start
+    for place in _outwards(start, direction):
+        if holds((yield Question(exp(place), n_permutations))):
+            outside = place
+            while abs(outside - inside) > _PRECISION:
+                middle = (inside + outside) / 2
+                if holds((yield Question(exp(middle), n_permutations))):
+                    outside = middle
+                else:
+                    inside = middle
+            return (inside + outside) / 2
+        inside = place
+    return None
 
 
 def _outwards(start: float, direction: int) -> Iterator[float]:
@@ -176,23 +203,3 @@ def _outwards(start: float, direction: int) -> Iterator[float]:
     while abs(position) <= reach:
         yield position
         position += step
-
-
-def _first(start: float, direction: int) -> Steps:
-    """Log ratio next to the start, in a direction, from which on a test holds; None if it never does.
-
-    Outwards, and to the first one only: far from the data so little is left within the budgets that nothing differs.
-    """
-    inside = start
-    for place in _outwards(start, direction):
-        if (yield exp(place)):
-            outside = place
-            while abs(outside - inside) > _PRECISION:
-                middle = (inside + outside) / 2
-                if (yield exp(middle)):
-                    outside = middle
-                else:
-                    inside = middle
-            return (inside + outside) / 2
-        inside = place
-    return None

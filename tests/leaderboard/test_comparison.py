@@ -57,7 +57,8 @@ def by_enumeration(pairs: list[Pair]) -> float:
 
 
 def monte_carlo_error(p: float) -> float:
-    return 4 * (p * (1 - p) / N_PERMUTATIONS) ** 0.5 + 2 / N_PERMUTATIONS
+    """Four standard errors of a two-sided p value, which is twice a share of the permutations."""
+    return 8 * (p / 2 * (1 - p / 2) / N_PERMUTATIONS) ** 0.5 + 2 / N_PERMUTATIONS
 
 
 def test_scores_by_hand() -> None:
@@ -65,16 +66,16 @@ def test_scores_by_hand() -> None:
     reference = Outcomes(np.array([100, 300, np.inf]), np.array([0.0, 0.0, 0.4]), 1000)
     new = Outcomes(np.array([300, np.inf, np.inf]), np.array([0.0, 0.2, np.inf]), 1000)
     ranks = np.array([1, 2.5, 5, 2.5, 4, 6])
-    assert scores(reference, new)[:, 0] == pytest.approx(ranks - 3.5)
+    assert scores([(reference, new)])[:, 0] == pytest.approx(ranks - 3.5)
 
 
 def test_scores_on_a_common_scale_by_hand() -> None:
     """At ratio 2 the new arm's times are halved, and nobody can be seen beyond 1000 / 2 steps: three runs tie."""
     reference, new = arm([200, 600]), arm([300, 900, 2000])
     ranks = np.array([2, 4.5, 1, 3, 4.5])  # 200, > 500, 150, 450, > 500
-    assert scores(reference, new, 2.0)[:, 0] == pytest.approx(ranks - 3)
+    assert scores([(reference, new)], [2.0])[:, 0] == pytest.approx(ranks - 3)
     ranks = np.array([1, 2, 4, 4, 4])  # 200, 600, then 600 / 0.5 = 1200 and more: beyond the budget
-    assert scores(reference, arm([600, 900, 2000]), 0.5)[:, 0] == pytest.approx(ranks - 3)
+    assert scores([(reference, arm([600, 900, 2000]))], [0.5])[:, 0] == pytest.approx(ranks - 3)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -92,8 +93,9 @@ def test_p_value_is_the_permutation_tests(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_p_value_over_cells_is_that_of_full_enumeration(seed: int) -> None:
-    """Two cells of different sizes, with ties, unsolved and diverged runs."""
+@pytest.mark.parametrize("sizes", [((5, 4), (4, 3)), ((5, 3), (4, 4))])
+def test_p_value_over_cells_is_that_of_full_enumeration(sizes: tuple[tuple[int, int], ...], seed: int) -> None:
+    """Two cells, of different sizes and of one, with ties, unsolved and diverged runs."""
     random = np.random.default_rng(seed)
 
     def draw(n: int, shift: float) -> Outcomes:
@@ -101,7 +103,7 @@ def test_p_value_over_cells_is_that_of_full_enumeration(seed: int) -> None:
         loss_N = random.choice([0.3, 0.4, np.inf], n)
         return Outcomes(np.where(time_N <= 1000, time_N, np.inf), loss_N, 1000)
 
-    pairs = [(draw(5, 1.0), draw(4, 1.8)), (draw(4, 1.0), draw(3, 1.8))]
+    pairs = [(draw(n, 1.0), draw(m, 1.8)) for n, m in sizes]
     exact = by_enumeration(pairs)
     assert p_value(pairs) == pytest.approx(exact, abs=monte_carlo_error(exact))
 
@@ -218,22 +220,54 @@ def test_a_far_ratio_keeps_its_upper_bound() -> None:
     assert ratio.high is not None and ratio.high < 12
 
 
+@pytest.mark.parametrize("ratios", [None, [1.0, 0.4, 1.3, 5.0, 2.0]])
+def test_scores_of_many_pairs_are_the_ranks_of_scipy(ratios: list[float] | None) -> None:
+    """Ties within and across the arms and unsolved runs with and without a loss of their own included."""
+    random = np.random.default_rng(5)
+    pairs = [
+        (
+            Outcomes(random.choice([50.0, 150, 450, 850, np.inf], 9), random.choice([0.2, 0.3, np.inf], 9), 1000),
+            Outcomes(random.choice([50.0, 150, 300, 900, np.inf], 6), random.choice([0.2, 0.3, np.inf], 6), 1000),
+        )
+        for _ in range(5)
+    ]
+    found_NK = scores(pairs, ratios)
+    assert found_NK.shape == (15, 5)
+    for place, (reference, new) in enumerate(pairs):
+        if ratios is None:
+            times, losses = (np.concatenate((getattr(reference, name), getattr(new, name))) for name in FIELDS)
+            key = [time if np.isfinite(time) else 1000 + loss for time, loss in zip(times, losses, strict=True)]
+        else:
+            limit = min(1000, 1000 / ratios[place])
+            key = [*reference.time_N, *(new.time_N / ratios[place])]
+            key = [time if time <= limit else np.inf for time in key]
+        assert found_NK[:, place] == pytest.approx(stats.rankdata(key) - 8)
+
+
+FIELDS = ("time_N", "loss_N")
+
+
 def test_statistic_is_positive_where_the_new_arm_is_slower() -> None:
     reference, new = arm([100.0, 200.0]), arm([300.0, 400.0])
-    assert statistic([(reference, new)]) == pytest.approx((3 + 4 - 5) / 5)
-    assert statistic([(reference, new)], 16.0) == pytest.approx((1 + 2 - 5) / 5)
+    assert statistic([(scores([(reference, new)]), 2)]) == pytest.approx([(3 + 4 - 5) / 5])
+    assert statistic([(scores([(reference, new)], [16.0]), 2)]) == pytest.approx([(1 + 2 - 5) / 5])
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_statistic_is_the_sum_of_the_new_arms_scores(seed: int) -> None:
+def test_statistic_is_the_sum_of_mann_whitney_s(seed: int) -> None:
     """Ties, unsolved runs and cells of unequal size included."""
     pairs: list[Pair] = []
     for n, m in ((6, 4), (5, 9)):
         reference, new = drawn(seed, (n, 600), (m, 500 + 200 * seed))
         pairs.append((reference, arm(sorted([*new.time_N[1:], reference.time_N[0]]))))
-    for ratio in (0.4, 1.0, 1.3, 5.0):
-        expected = sum(scores(*pair, ratio)[len(pair[0]) :].sum() / (len(pair[0]) + len(pair[1]) + 1) for pair in pairs)
-        assert statistic(pairs, ratio) == pytest.approx(expected, abs=1e-12)
+    expected = sum(
+        (stats.mannwhitneyu(np.minimum(new.time_N, 2000), np.minimum(reference.time_N, 2000)).statistic - half)
+        / (len(reference) + len(new) + 1)
+        for reference, new in pairs
+        for half in (len(reference) * len(new) / 2,)
+    )
+    cells = [(scores([pair], [1.0]), len(pair[1])) for pair in pairs]
+    assert statistic(cells) == pytest.approx([expected], abs=1e-12)
 
 
 def test_holm_is_that_of_statsmodels() -> None:
@@ -247,9 +281,9 @@ def test_holm_is_that_of_statsmodels() -> None:
 def test_comparisons_side_by_side() -> None:
     """`tails` of many comparisons gives for each what it gives alone."""
     cells: list[Pair] = [(arms[0], arms[1]) for arms in (drawn(seed, (8, 300), (5, 400)) for seed in range(3))]
-    together = tails([(np.concatenate([scores(*cell) for cell in cells], axis=1), 5)])
+    together = tails([(scores(cells), 5)])
     for place, cell in enumerate(cells):
-        alone = tails([(scores(*cell), 5)])
+        alone = tails([(scores([cell]), 5)])
         assert [values[place] for values in together] == [values[0] for values in alone]
 
 
@@ -288,7 +322,7 @@ FINAL = {
     [
         (lambda: p_value([]), "needs a cell that both arms have outcomes in"),
         (lambda: one_sided([(arm([1.0]), arm([1.0]))], 0.0), "ratio must be positive, got 0.0"),
-        (lambda: scores(arm([1.0], 100), arm([1.0], 200)), "budgets differ: 100 and 200 steps"),
+        (lambda: scores([(arm([1.0], 100), arm([1.0], 200))]), "budgets differ: 100 and 200 steps"),
     ],
 )
 def test_misuse(call, message: str) -> None:
