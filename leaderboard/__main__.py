@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from leaderboard import build, check, submission, table
-from leaderboard.record import Record, find_records, json_schema
+from leaderboard.record import Record, json_schema
+from leaderboard.record_files import find_records
 from leaderboard.validation import command as validation
 
 SCHEMA_FILE = Path(__file__).parent / "schema" / "record.v1.json"

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from leaderboard.configuration import differences
 from leaderboard.entry import ENTRY_FILE, EntryFile, Verified, load_yaml, read_entry
-from leaderboard.record import Record, files_below, find_records, first_problem
+from leaderboard.record import Record, first_problem
+from leaderboard.record_files import files_below, find_records, read_records
 
 RESULTS = Path(__file__).parent / "results"
 VERIFIED_FILE = Path(__file__).parent / "verified.yaml"
@@ -62,7 +63,8 @@ def read_results(root: str | Path, verified: Path | None = VERIFIED_FILE) -> Res
     root = Path(root)
     problems: list[str] = []
     files: dict[Path, EntryFile] = {}
-    for path in files_below(root, ENTRY_FILE):
+    paths = files_below(root, ".json", ENTRY_FILE)
+    for path in paths:
         if path.name != ENTRY_FILE:
             continue
         try:
@@ -71,11 +73,13 @@ def read_results(root: str | Path, verified: Path | None = VERIFIED_FILE) -> Res
             problems.append(str(error))
     runs: dict[Path, list[Run]] = {folder: [] for folder in files}
     others: list[Run] = []
-    for path, found in find_records(root):
+    records = read_records(path for path in paths if path.suffix == ".json") if root.is_dir() else find_records(root)
+    homes: dict[Path, Path | None] = {}  # of folders
+    for path, found in records:
         if not isinstance(found, Record):
             problems.append(str(found))
             continue
-        home = next((folder for folder in path.parents if folder in files), None)
+        home = _home(path.parent, files, homes)
         run = Run(found, path.parent)
         if home is None:
             others.append(run)
@@ -135,6 +139,14 @@ def read_verified(path: Path) -> tuple[Verified, ...]:
         return tuple(Verified.model_validate(line) for line in content)
     except ValidationError as error:
         raise ValueError(f"{path}: {first_problem(error)}") from error
+
+
+def _home(folder: Path, files: Mapping[Path, EntryFile], known: dict[Path, Path | None]) -> Path | None:
+    """The nearest folder of an entry, this one or one above it; looked up once for all records that share a way."""
+    if folder not in known:
+        above = folder.parent
+        known[folder] = folder if folder in files else None if folder == above else _home(above, files, known)
+    return known[folder]
 
 
 def _by_cell(runs: Iterable[Run]) -> dict[str, tuple[Run, ...]]:

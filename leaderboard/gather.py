@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leaderboard.configuration import differences
-from leaderboard.record import FINAL_STATUSES, Record, find_records
+from leaderboard.record import FINAL_STATUSES, Record
+from leaderboard.record_files import find_records
 
 CURVES = "curves.parquet"
 _CELL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+,=-]*")  # a folder's name

@@ -52,7 +52,6 @@ __all__ = [
     "Seeds",
     "Target",
     "Task",
-    "find_records",
     "json_schema",
     "protocol_hash",
     "read_record",
@@ -249,42 +248,3 @@ def write_record(path: str | Path, record: Record) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def find_records(root: str | Path) -> Iterator[tuple[Path, Record | ValueError]]:
-    """Every record at or below `root`, sorted by path; a broken one comes as the ValueError that says what is wrong.
-
-    A `record.json` is a record by its name. Any other `*.json` is one unless it plainly is something else: JSON without
-    the fields `status` and `protocol_hash`. Hidden files and folders are left out.
-
-    Raises:
-        ValueError: `root` does not exist.
-    """
-    root = Path(root)
-    if not root.exists():
-        raise ValueError(f"{root}: no such file or folder")
-    for path in [root] if root.is_file() else files_below(root, ".json"):
-        if not (path == root or path.name == "record.json" or _may_be_record(path)):
-            continue
-        try:
-            yield path, read_record(path)
-        except ValueError as error:
-            yield path, error
-
-
-def files_below(root: Path, ending: str) -> list[Path]:
-    """Paths below a folder with a name that ends so, sorted; nothing hidden, and nothing through a link to a folder."""
-    found = []
-    for folder, folders, files in os.walk(root):  # several times as fast as Path.rglob
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        names = [name for name in (*folders, *files) if name.endswith(ending) and not name.startswith(".")]
-        found += [Path(folder, name) for name in names]
-    return sorted(found)
-
-
-def _may_be_record(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return True  # unreadable or cut off: it may have been a record, so it is reported
-    return isinstance(content, dict) and not {"status", "protocol_hash"}.isdisjoint(content)

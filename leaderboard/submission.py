@@ -20,7 +20,8 @@ from leaderboard.board import REFERENCE
 from leaderboard.entries import RESULTS
 from leaderboard.entry import ENTRY_FILE, EntryFile, read_entry
 from leaderboard.gather import CURVES, Found, gather, require_one_configuration, seeds_by_cell, shortfalls
-from leaderboard.record import Record, find_records, first_problem
+from leaderboard.record import Record, first_problem
+from leaderboard.record_files import find_records
 
 RECORD = "record.json"
 ENOUGH_SEEDS = 5

@@ -13,7 +13,8 @@ from benchmark.recorder import RECORD
 from benchmark.sweeps.plan import Plan, Unit
 from benchmark.sweeps.progress import Progress
 from benchmark.sweeps.server import start_server
-from leaderboard.record import Record, find_records
+from leaderboard.record import Record
+from leaderboard.record_files import find_records
 from tests.benchmark.runs import DECIDED, main_process
 
 SUITE = """# Two cells that take less than a second.

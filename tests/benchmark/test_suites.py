@@ -8,7 +8,8 @@ from architectures import ARCHITECTURES
 from benchmark.listing import SUITES
 from benchmark.sweeps.planning import make_plan
 from benchmark.sweeps.suite import Cell, load_suite
-from leaderboard.record import Record, find_records
+from leaderboard.record import Record
+from leaderboard.record_files import find_records
 
 NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
 

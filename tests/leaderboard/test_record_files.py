@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.record import Record, find_records, read_record, write_record
+from leaderboard.record import Record, read_record, write_record
+from leaderboard.record_files import find_records
 from tests.leaderboard.records import START, make_record, run_of
 
 WRITER = """
