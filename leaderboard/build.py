@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from leaderboard import csv_file, figure, markdown
+from leaderboard import csv_file, figure, markdown, vega
 from leaderboard.aggregate import build_board
 from leaderboard.board import Board
 from leaderboard.entries import RESULTS, read_results
@@ -69,6 +69,8 @@ def build(root: Path = RESULTS, out: Path = OUT, *, readme: Path | None = None, 
 
 
 def _build(root: Path, out: Path, readme: Path | None, check: bool) -> int:
+    if not check or (out / "site").is_dir():
+        vega.prepare()  # meanwhile records are read
     results = read_results(root, root.parent / "verified.yaml")
     if results.problems:
         for problem in results.problems:

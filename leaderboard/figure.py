@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from leaderboard import vega
 from leaderboard.board import Cell, Standing, SuiteBoard
 from leaderboard.escape import visible
 from leaderboard.markdown import has_curves
@@ -37,13 +38,13 @@ def render(suite: SuiteBoard, style: Mapping[str, Style] | None = None) -> str |
     """
     if not has_curves(suite):
         return None
-    import vl_convert
-
     shown = drawn(suite)
     looks = styles(standing.name for standing in suite.standings) if style is None else style
     left_out = sum(any(result and result.curve for result in s.results.values()) for s in suite.standings) - len(shown)
-    svg = vl_convert.vegalite_to_svg(
-        _chart(suite, shown, left_out, looks).to_dict(), config=_config([standing.name for standing in shown])
+    svg = vega.draw(
+        # Not validated: the tests hold it against the schema, which takes its time.
+        _chart(suite, shown, left_out, looks).to_dict(validate=False),
+        config=_config([standing.name for standing in shown]),
     )
     words = f"Share of runs solved against optimizer step, suite {suite.name}: " + "; ".join(
         f"{cell.label}: " + ", ".join(_summary(standing, cell) for standing in shown) for cell in suite.cells

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from leaderboard import vega
 from leaderboard.page.charts import Spec
 from leaderboard.page.colours import MUTED
 
@@ -18,9 +19,7 @@ def picture(spec: Spec, title: str) -> str:
     Raises:
         ValueError: Vega-Lite cannot draw it.
     """
-    import vl_convert
-
-    svg = vl_convert.vegalite_to_svg(static(spec, title))
+    svg = vega.draw(static(spec, title))
     numbers: dict[str, str] = {}  # the converter numbers on from one picture to the next
 
     def again(match: re.Match[str]) -> str:

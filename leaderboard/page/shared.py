@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from leaderboard import vega
+
 OWN = Path(__file__).parent / "assets"
-_BUNDLE = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle().encode())"
 
 
-_made: list[bytes] = []  # the bundle, once this process has it
-
-
-@contextmanager
-def vega_bundle() -> Iterator[subprocess.Popen[bytes] | None]:
-    """Vega, Vega-Lite and Vega-Embed as one script, being made: for `shared_files`.
-
-    vl-convert takes seconds for it, one core, with Python's lock held; so another process does it meanwhile.
-    """
-    if _made:
-        yield None
-        return
-    with subprocess.Popen([sys.executable, "-c", _BUNDLE], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def shared_files(bundle: subprocess.Popen[bytes] | None) -> dict[str, bytes]:
+def shared_files() -> dict[str, bytes]:
     """Scripts and styles by path within the site; nothing is fetched from anywhere, now or when a page is opened.
 
     Raises:
-        ValueError: one line, when vl-convert could not make its bundle.
+        ValueError: one line, when vl-convert could not make its bundle, or itables is not installed.
     """
-    if bundle is not None:
-        made, problem = bundle.communicate()
-        if bundle.returncode:
-            last = problem.decode(errors="replace").strip().splitlines()[-1:]
-            raise ValueError(f"vl-convert made no bundle of Vega: {' '.join(last)}")
-        _made[:] = [made]
-    return {**_own(), "assets/vega.js": _made[0]}
+    return {**_own(), "assets/vega.js": vega.bundle().encode()}
 
 
 def _itables() -> Path:

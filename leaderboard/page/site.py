@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from leaderboard import vega
 from leaderboard.board import Board
 
 MARK = "assets/site.js"  # a folder with this file is a built site, and may be replaced
@@ -49,11 +51,10 @@ def site_files(board: Board) -> dict[str, bytes]:
     Raises:
         ValueError: see `write_site`.
     """
-    from leaderboard.page.shared import shared_files, vega_bundle
+    from leaderboard.page.shared import shared_files
 
-    with vega_bundle() as bundle:
-        files = page_files(board)
-        return dict(sorted({**files, **shared_files(bundle)}.items()))
+    vega.prepare()
+    return dict(sorted({**page_files(board), **shared_files()}.items()))
 
 
 def page_files(board: Board) -> dict[str, bytes]:
@@ -67,12 +68,15 @@ def page_files(board: Board) -> dict[str, bytes]:
     from leaderboard.page.html import entry_page as entry_path
     from leaderboard.page.index import index_page
 
-    index, figures = index_page(board)
-    files = {"index.html": index.encode(), **{f"figures/{name}": svg.encode() for name, svg in figures.items()}}
-    for suite in board.suites:
-        for standing in suite.standings:
-            path = entry_path(suite.name, standing.name)
-            if path in files:
-                raise ValueError(f"suite {suite.name!r} has two entries {standing.name!r} with one page")
-            files[path] = entry_page(suite, standing).encode()
-    return files
+    files: dict[str, bytes] = {}
+    with ThreadPoolExecutor(1) as thread:
+        drawn = thread.submit(index_page, board)  # waits for its pictures most of the time
+        for suite in board.suites:
+            for standing in suite.standings:
+                path = entry_path(suite.name, standing.name)
+                if path in files:
+                    raise ValueError(f"suite {suite.name!r} has two entries {standing.name!r} with one page")
+                files[path] = entry_page(suite, standing).encode()
+        index, figures = drawn.result()
+    pictures = {f"figures/{name}": svg.encode() for name, svg in figures.items()}
+    return {"index.html": index.encode(), **pictures, **files}

@@ -47,6 +47,14 @@ def arm(name: str, *ends: tuple[str, int]) -> list[Record]:
     return [run_of(status, seed, step, **{"architecture.name": name}) for seed, (status, step) in enumerate(ends)]
 
 
+def test_the_chart_holds_to_the_schema(tmp_path: Path) -> None:
+    """Which `render`, for its time, does not ask."""
+    board = small_board(tmp_path)
+    suite = board.suites[0]
+    chart = figure._chart(suite, figure.drawn(suite), 2, board_styles(board))
+    chart.to_dict(validate=True)  # raises where the schema does not hold
+
+
 def test_curves_by_hand(tmp_path: Path) -> None:
     """Of 1,000 steps. Transformer 200, 200, 600, never: 1/2 from 200, 3/4 from 600 on. Mamba never. Rwkv 100, 400."""
     runs = {

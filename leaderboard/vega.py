@@ -1,0 +1,114 @@
+"""Vega in a process of its own: vl-convert starts for a second and makes its bundle for three, with Python's lock held.
+
+The process starts when it is first needed, or sooner with `prepare`: it is ready by the time that records are read.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+_WORKER = Path(__file__).with_name("vega_worker.py")
+
+
+def prepare() -> None:
+    """Start on the bundle, and return at once."""
+    _worker().prepare()
+
+
+def draw(spec: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> str:
+    """The SVG of a Vega-Lite specification.
+
+    Raises:
+        ValueError: one line, when it cannot be drawn.
+    """
+    return _worker().draw(spec, config)
+
+
+def bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script.
+
+    Raises:
+        ValueError: one line, when it cannot be made.
+    """
+    return _worker().bundle()
+
+
+@cache
+def _worker() -> Worker:
+    worker = Worker()
+    atexit.register(worker.close)
+    return worker
+
+
+class Worker:
+    """The process, and what is known of its answers. Any thread may ask."""
+
+    def __init__(self) -> None:
+        # -P: the folder of the worker has a `statistics`, which is not the one that others import.
+        command = [sys.executable, "-P", str(_WORKER)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self._lock = RLock()
+        self._bundle: str | None = None
+        self._bundle_is_coming = False
+
+    def prepare(self) -> None:
+        """See `prepare`."""
+        with self._lock:
+            if self._bundle is None and not self._bundle_is_coming:
+                self._send({"bundle": True})
+                self._bundle_is_coming = True
+
+    def bundle(self) -> str:
+        """See `bundle`."""
+        with self._lock:
+            if self._bundle is None:
+                self.prepare()
+                self._bundle_is_coming = False
+                self._bundle = self._receive()
+            return self._bundle
+
+    def draw(self, spec: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> str:
+        """See `draw`."""
+        with self._lock:
+            # One answer at a time: two processes that write to each other while neither reads would wait for ever.
+            if self._bundle_is_coming:
+                self.bundle()
+            self._send({"draw": spec, "config": config})
+            return self._receive()
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        self._process.communicate()
+
+    def _send(self, request: Mapping[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise self._gone() from error
+
+    def _receive(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line.endswith(b"\n"):
+            raise self._gone()
+        answer = json.loads(line)
+        if "error" in answer:
+            raise ValueError(f"vl-convert: {' '.join(answer['error'].split())}")
+        done: str = answer["done"]
+        return done
+
+    def _gone(self) -> ValueError:
+        return ValueError(f"vl-convert: its process ended with exit code {self._process.wait()}")
