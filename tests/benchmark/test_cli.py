@@ -164,6 +164,7 @@ def test_depth_follows_the_task_unless_given(tmp_path: Path, capsys: pytest.Capt
     # --print_config shows the parser's own default; what a run takes is in its record and config.yaml
     assert layers("--data=lm", "--model.n_layers=3") == 3
     tiny = ["--data=ca", "--data.state_size=4", "--data.n_states=2", "--data.n_rules=4", "--data.batch_size=2"]
+    tiny.append("--data.eval_sequences=8")
     for words, depth in ((tiny, 4), ([*tiny, "--model.n_layers=1"], 1)):
         model = ["--model=transformer", "--model.d_model=8", "--model.n_heads=2"]
         _, folder = fit([*model, *words], tmp_path, f"depth{depth}", 2, 1)
