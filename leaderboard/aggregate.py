@@ -124,7 +124,7 @@ def _suite_ranks(
         bounds = () if ratio is None else (ratio.estimate, ratio.low, ratio.high)
         return next((bound for bound in bounds if bound is not None), float("inf")), share, name
 
-    return bands(sorted(ranked, key=key), lambda first, second: _beats(arms[first], arms[second], MIN_SEEDS))
+    return bands(sorted(ranked, key=key), lambda first, second: beats_reliably(arms[first], arms[second], MIN_SEEDS))
 
 
 def _cell_ranks(cell: str, results: Mapping[str, Mapping[str, Result]], arms: Mapping[str, Arm]) -> dict[str, int]:
@@ -137,13 +137,16 @@ def _cell_ranks(cell: str, results: Mapping[str, Mapping[str, Result]], arms: Ma
     ]
 
     def beats(first: str, second: str) -> bool:
-        return _beats({cell: arms[first][cell]}, {cell: arms[second][cell]}, MIN_SEEDS_ONE_CELL)
+        return beats_reliably({cell: arms[first][cell]}, {cell: arms[second][cell]}, MIN_SEEDS_ONE_CELL)
 
     return bands([name for _, name in sorted(order)], beats)
 
 
-def _beats(first: Arm, second: Arm, min_seeds: int) -> bool:
-    """Whether `decide` would say that the first is better than the second."""
+def beats_reliably(first: Arm, second: Arm, min_seeds: int) -> bool:
+    """Whether `verdict.decide` says of the first arm that it is better than the second, in the cells of the first.
+
+    One permutation test, where `decide` takes three to tell apart what else it may say.
+    """
     if min(len(arm[cell]) for arm in (first, second) for cell in first) < min_seeds:
         return False
     slower, faster = one_sided([(second[cell], first[cell]) for cell in sorted(first)], None)

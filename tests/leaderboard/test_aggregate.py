@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leaderboard.aggregate import bands, build_board
+from leaderboard.aggregate import bands, beats_reliably, build_board
 from leaderboard.board import Standing, SuiteBoard
-from leaderboard.comparison import outcomes
+from leaderboard.comparison import Outcomes, outcomes, p_value
 from leaderboard.entries import Entry, Results, Run
 from leaderboard.record import Record
 from leaderboard.time_ratio import time_ratio
-from leaderboard.verdict import compare
+from leaderboard.verdict import compare, decide
 from tests.leaderboard.boards import CELLS, suite_records
 from tests.leaderboard.records import run_of
 
@@ -191,6 +191,24 @@ def test_bands_by_hand() -> None:
     wins = {("a", "c"), ("a", "d"), ("b", "d"), ("c", "e")}
     assert bands("abcde", lambda first, second: (first, second) in wins) == {"a": 1, "b": 1, "c": 3, "d": 3, "e": 5}
     assert bands("", lambda first, second: True) == {}
+
+
+def test_one_beats_another_where_the_verdict_says_better() -> None:
+    """On both sides of its level, in both directions, and with too few seeds."""
+    random = np.random.default_rng(3)
+    seen = []
+    for _ in range(60):
+        first, second = (
+            {cell: Outcomes(np.sort(scale * random.exponential(300, 6)), np.zeros(6), 10_000) for cell in ("a", "b")}
+            for scale in (1.0, random.uniform(0.3, 9.0))
+        )
+        pairs = [(second[cell], first[cell]) for cell in first]
+        p = p_value(pairs)
+        said = decide(pairs, p, 6)
+        assert beats_reliably(first, second, 6) == (said == "better")
+        assert not beats_reliably(first, second, 7)
+        seen.append((said, 0.01 < p < 0.02))
+    assert ("better", False) in seen and any(close for _, close in seen)
 
 
 def test_broken_results_are_refused() -> None:
