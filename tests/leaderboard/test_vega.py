@@ -54,14 +54,20 @@ def test_what_cannot_be_drawn_is_a_line_and_the_next_one_is_drawn(shared: Worker
 
 
 def test_long_texts_while_the_bundle_is_coming() -> None:
-    """Both longer than a pipe holds: whoever wrote before reading would wait for ever."""
+    """Longer than a pipe holds: whoever wrote before reading would wait for ever. Each thread gets what it asked."""
     worker = Worker()
     try:
         worker.prepare()
-        values = [{"x": place, "y": place} for place in range(5000)]
-        with ThreadPoolExecutor(3) as threads:
-            drawn = list(threads.map(lambda _: worker.draw({**DOT, "data": {"values": values}}), range(3)))
-        assert len(set(map(len, drawn))) == 1 and drawn[0].count("<path") >= 5000
+        counts = [3000, 4000, 5000, 10, 20]
+
+        def paths(count: int) -> int:
+            values = [{"x": place, "y": place} for place in range(count)]
+            return worker.draw({**DOT, "data": {"values": values}}).count("<path")
+
+        with ThreadPoolExecutor(len(counts)) as threads:
+            found = list(threads.map(paths, counts))
+        axes = paths(1) - 1
+        assert found == [axes + count for count in counts]
         bundle = worker.bundle()
         assert "vegaEmbed" in bundle and len(bundle) > 500_000
         assert worker.bundle() is bundle
