@@ -39,10 +39,11 @@ def test_lite_spans_both_tasks_and_medium_sparsity() -> None:
     assert 0.5 in shares and min(shares) < 0.2
 
 
-def test_lites_rates_are_what_the_tuning_says(repository: Path) -> None:
+@pytest.mark.parametrize("suite", NAMES)
+def test_the_rates_are_what_the_tuning_says(suite: str, repository: Path) -> None:
     """Of the rates tried the one that solved most seeds, then in the fewest steps, then with the lowest loss."""
     tried: dict[tuple[str, str], dict[float, list[Record]]] = {}
-    for _, found in find_records(repository / "leaderboard" / "results" / "tuning" / "lite_tuning"):
+    for _, found in find_records(repository / "leaderboard" / "results" / "tuning" / f"{suite}_tuning"):
         assert isinstance(found, Record)
         assert found.seeds.init_seed >= 1000 and isinstance(rate := found.optimizer["lr"], float)
         tried.setdefault((found.architecture.name, found.task.name), {}).setdefault(rate, []).append(found)
@@ -52,7 +53,7 @@ def test_lites_rates_are_what_the_tuning_says(repository: Path) -> None:
         losses = [run.final.loss_nats for run in runs if run.final is not None]
         return -sum(run.primary_step is not None for run in runs), sum(steps) / len(steps), sum(losses) / len(losses)
 
-    for name, settings in load_suite("lite")[1].architectures.items():
+    for name, settings in load_suite(suite)[1].architectures.items():
         for task in ("lm", "ca"):
             rates = tried[name, task]
             assert rates.keys() == {3e-4, 1e-3, 3e-3} and {len(runs) for runs in rates.values()} == {2}
