@@ -72,7 +72,7 @@ def _lightning(args: list[str], folder: Path | None = None) -> int:
     if os.environ.get("LOCAL_RANK", "0") != "0":
         # The first process decides on a Ctrl-C: Lightning would kill it if another one ended while it starts.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from benchmark.cli import BenchmarkCLI
+    from benchmark.cli.train import BenchmarkCLI
 
     _quiet()
     cli = BenchmarkCLI(args, DESCRIPTION, folder)

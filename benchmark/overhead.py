@@ -25,7 +25,7 @@ from lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.cli import BenchmarkCLI
+from benchmark.cli.train import BenchmarkCLI
 from benchmark.metrics import next_token_loss
 from benchmark.module import EmergenceModule
 

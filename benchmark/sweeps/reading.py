@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from benchmark import messages
-from benchmark.cli import BenchmarkCLI
+from benchmark.cli.train import BenchmarkCLI
 from benchmark.commands import said
 from benchmark.ensemble_run import Member, members
 from benchmark.parser import BenchmarkParser

@@ -7,7 +7,7 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-PRELOAD = ["benchmark.cli", "benchmark.sweeps.worker", "numba", "pandas", "pyarrow.parquet"]
+PRELOAD = ["benchmark.cli.train", "benchmark.sweeps.worker", "numba", "pandas", "pyarrow.parquet"]
 
 
 def context() -> ForkServerContext:

@@ -33,7 +33,7 @@ def command(out: Path, name: str) -> list[str]:
 @pytest.fixture(scope="module")
 def server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmark.cli", "tests.benchmark.runs"])
+    context.set_forkserver_preload(["benchmark.cli.train", "tests.benchmark.runs"])
     return context
 
 
