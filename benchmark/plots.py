@@ -8,6 +8,9 @@ import pandas as pd
 from leaderboard.record import Record
 
 _WIDTH, _HEIGHT = 640, 220
+_MOST_POINTS = _WIDTH
+"""Points of a line: more than one per pixel cannot be seen, and 32 lines of 10,000 points take a minute to draw."""
+
 _STEP = alt.X("step:Q", title="optimizer step", scale=alt.Scale(nice=False))
 
 
@@ -22,6 +25,7 @@ def write_curves_plot(path: Path, record: Record, curves: pd.DataFrame) -> None:
     Raises:
         OSError: if the picture cannot be written.
     """
+    curves = _thinned(curves)
     task = ", ".join(f"{name} {value}" for name, value in record.task.config.items())
     hit = record.primary_step
     end = (
@@ -38,10 +42,20 @@ def write_curves_plot(path: Path, record: Record, curves: pd.DataFrame) -> None:
     path.write_bytes(png)
 
 
+def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
+    """At most `_MOST_POINTS` evaluations, evenly spaced, the first and the last among them."""
+    n_rows = len(curves)
+    if n_rows <= _MOST_POINTS:
+        return curves
+    return curves.iloc[[round(i * (n_rows - 1) / (_MOST_POINTS - 1)) for i in range(_MOST_POINTS)]]
+
+
 def _png(chart: alt.VConcatChart) -> bytes:
     import vl_convert
 
-    return vl_convert.vegalite_to_png(chart.to_dict(), scale=2)
+    # Altair refuses more than 5,000 rows by default; the number of points is bounded here already.
+    with alt.data_transformers.enable("default", max_rows=None):
+        return vl_convert.vegalite_to_png(chart.to_dict(), scale=2)
 
 
 def _hits(record: Record) -> alt.Chart:

@@ -1,8 +1,9 @@
-"""Measures a fit and writes what remains of it: record, curves, picture."""
+"""Measures a fit and writes what remains of it: curves, record, picture."""
 
 import hashlib
 import math
 import time
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,7 +155,7 @@ class RunRecorder(Callback):
         return "censored" if self.step == protocol.max_steps else "interrupted"
 
     def write(self, module: EmergenceModule, status: str, error: str | None) -> Record:
-        """Write curves, picture and, last and atomically, the record.
+        """Write the curves, then atomically the record, and then the picture, which may fail without harm.
 
         Raises:
             OSError: if a file cannot be written.
@@ -171,12 +172,20 @@ class RunRecorder(Callback):
             (self.folder / CURVES).write_bytes(content)
             curves = Curves(file=CURVES, sha256=hashlib.sha256(content).hexdigest())
         record = self._record(module, status, error, curves)
+        write_record(path, record)
         if curves is not None and self.picture:
+            self._draw(record, table)
+        return record
+
+    def _draw(self, record: Record, curves: "pd.DataFrame") -> None:
+        """Draw the curves of a recorded run; a failure is a warning, since the record is what counts."""
+        try:
             from benchmark.plots import write_curves_plot  # here, because Altair takes long to import
 
-            write_curves_plot(self.folder / PICTURE, record, table)
-        write_record(path, record)
-        return record
+            write_curves_plot(self.folder / PICTURE, record, curves)
+        except Exception as error:  # of any library on the way to a PNG
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            warnings.warn(f"{self.folder / PICTURE}: the picture was not drawn: {reason}", stacklevel=2)
 
     def _record(self, module: EmergenceModule, status: str, error: str | None, curves: Curves | None) -> Record:
         task, identity = module.task, self.identity
