@@ -1,9 +1,12 @@
 """``python -m benchmark fit | validate | test`` on LightningCLI."""
 
-from contextlib import ExitStack
+import io
+import sys
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeFloat, NonNegativeInt
 from lightning import Callback, Trainer
@@ -36,6 +39,8 @@ HARNESS_OWNS = {
     "reload_dataloaders_every_n_epochs", "use_distributed_sampler",
 }  # fmt: skip
 """Trainer arguments that the protocol decides: offering them would let two runs of one protocol differ."""
+
+PRINT = "--print_config"
 
 
 def _own_or(own: int | None, seed: int) -> int:
@@ -125,7 +130,34 @@ class BenchmarkCLI(LightningCLI):
             parser.link_arguments((name, "seed"), f"data.init_args.{name}", compute_fn=_own_or)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, and fill in the depth that the task's paper setting has where none was asked for."""
+        """Parse, and fill in the depth that the task's paper setting has where none was asked for.
+
+        ``--print_config`` prints the outcome, so that what is printed is what runs.
+        """
+        printing = [word for word in args if word.partition("=")[0] == PRINT]
+        if printing:
+            self._print_incomplete(parser, args)
+        args = [word for word in args if word not in printing]
+        self._parse(parser, args)
+        if printing:
+            flags = {flag for word in printing for flag in word.partition("=")[2].split(",")}
+            skips = {name: name in flags for name in ("skip_default", "skip_unset")}
+            sys.stdout.write(self._parser(self.config.subcommand).dump(self.config[self.config.subcommand], **skips))
+            parser.exit()
+
+    def _print_incomplete(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        """Let the parser print, and exit, if no model or no task is named: nothing could run."""
+        printed = io.StringIO()
+        try:
+            with redirect_stdout(printed):
+                super().parse_arguments(parser, args)
+        except SystemExit as end:
+            content = yaml.safe_load(printed.getvalue()) or {}
+            if end.code or not (content.get("model") and content.get("data")):
+                sys.stdout.write(printed.getvalue())
+                raise
+
+    def _parse(self, parser: LightningArgumentParser, args: list[str]) -> None:
         super().parse_arguments(parser, args)
         command = self.config.subcommand
         # Without defaults only what was asked for remains. The seeds are named because the data's are linked to them.

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -154,15 +155,16 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, capsys
     assert not other.exists()
 
 
-def test_depth_follows_the_task_unless_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def layers(*words: str) -> int:
-        with pytest.raises(SystemExit) as end:
-            main(["fit", "--model=transformer", *words, "--print_config"])
-        assert end.value.code == 0
-        return yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]["n_layers"]
+def printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What --print_config prints."""
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 0
+    content: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
+    return content
 
-    # --print_config shows the parser's own default; what a run takes is in its record and config.yaml
-    assert layers("--data=lm", "--model.n_layers=3") == 3
+
+def test_depth_follows_the_task_unless_given(tmp_path: Path) -> None:
     tiny = ["--data=ca", "--data.state_size=4", "--data.n_states=2", "--data.n_rules=4", "--data.batch_size=2"]
     tiny.append("--data.eval_sequences=8")
     for words, depth in ((tiny, 4), ([*tiny, "--model.n_layers=1"], 1)):
@@ -171,6 +173,28 @@ def test_depth_follows_the_task_unless_given(tmp_path: Path, capsys: pytest.Capt
         assert record_of(folder).architecture.config["n_layers"] == depth
         config = yaml.safe_load((folder / "config.yaml").read_text())
         assert config["model"]["init_args"]["n_layers"] == depth
+
+
+@pytest.mark.parametrize("flag", ["--print_config", "--print_config=skip_default", "--print_config=skip_unset"])
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+def test_what_is_printed_is_what_runs(
+    command: str, flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model=mamba", "--data=ca", "--data.state_size=8", "--task_seed=3"]
+    content = printed([command, flag, *words], capsys)
+    assert content["model"]["init_args"]["n_layers"] == 4
+    file = tmp_path / "printed.yaml"
+    file.write_text(yaml.safe_dump(content))
+    assert printed([command, "--config", str(file), flag], capsys) == content
+    assert (
+        printed([command, *words, "--model.n_layers=1", "--print_config"], capsys)["model"]["init_args"]["n_layers"]
+        == 1
+    )
+
+
+def test_an_incomplete_configuration_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    content = printed(["fit", "--data=ca", "--print_config"], capsys)
+    assert content["model"] is None and content["data"]["init_args"]["state_size"] == 16
 
 
 def test_a_run_repeats_from_its_config(tmp_path: Path) -> None:
@@ -183,20 +207,32 @@ def test_a_run_repeats_from_its_config(tmp_path: Path) -> None:
     assert one.protocol_hash == two.protocol_hash
 
 
-def test_every_config_is_understood(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    paths = sorted((repository / "configs").rglob("*.yaml"))
-    assert len(paths) > 5
-    for path in paths:
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("*.yaml"))
+OF_RUNS = [path for path in CONFIGS if path.parent.name not in {"suites", "tuning"}]
+
+
+def test_every_config_says_what_it_shows() -> None:
+    assert len(OF_RUNS) > 5
+    for path in CONFIGS:
         assert path.read_text().startswith("# "), f"{path} needs a header that says what it shows"
-        if path.parent.name in {"suites", "tuning"}:  # of suites: for sweeps
-            continue
-        words = ["--config", str(path)]
-        keys = yaml.safe_load(path.read_text())
-        words += [f"--{key}={name}" for key, name in (("model", "transformer"), ("data", "lm")) if key not in keys]
-        with pytest.raises(SystemExit) as end:
-            main(["fit", *words, "--print_config"])
-        assert end.value.code == 0, path
-    capsys.readouterr()
+
+
+@pytest.mark.parametrize("path", OF_RUNS, ids=lambda path: path.stem)
+def test_every_config_is_understood_and_printed_as_it_runs(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = yaml.safe_load(path.read_text())
+    words = ["fit", "--config", str(path), "--print_config"]
+    content = printed(
+        [*words, *(f"--{key}={name}" for key, name in (("model", "transformer"), ("data", "ca")) if key not in keys)],
+        capsys,
+    )
+    asked = keys.get("model", {}).get("init_args", {})
+    depth = {"lm": 1, "ca": 4}[content["data"]["class_path"].rpartition(".")[2]]
+    assert content["model"]["init_args"]["n_layers"] == asked.get("n_layers", depth)
+    file = tmp_path / "printed.yaml"
+    file.write_text(yaml.safe_dump(content))
+    assert printed(["fit", "--config", str(file), "--print_config"], capsys) == content
 
 
 @pytest.mark.parametrize("command", ["validate", "test"])
