@@ -20,10 +20,13 @@ def exponentials(x: NDArray[np.floating], y: NDArray[np.floating], first: int, l
 
 
 @pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float32, 4e-7), (torch.float64, 4e-16)], ids=["float32", "float64"]
+    ("dtype", "tolerance"), [(torch.float32, 4e-7), (torch.float64, 1e-15)], ids=["float32", "float64"]
 )
 def test_exponential(dtype: torch.dtype, tolerance: float) -> None:
-    """Within a few units in the last place of the float64 exponential, over the whole range that float32 has."""
+    """Within a few units in the last place of the float64 exponential, over the whole range that float32 has.
+
+    In float64 it is the C library's against NumPy's, which may be a unit off either way.
+    """
     x = torch.linspace(-87, 88, 1 << 20, dtype=torch.float64).to(dtype).view(1, -1)
     y = torch.empty_like(x)
     compiled.run(exponentials, 1, x, y)
@@ -66,6 +69,7 @@ def inputs() -> list[torch.Tensor]:
 
 
 def test_threads_do_not_change_a_bit() -> None:
+    """Each row is computed by one thread, whichever that is: the same loop over the same numbers."""
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 3):

@@ -99,7 +99,9 @@ def test_initial_values() -> None:
     torch.manual_seed(0)
     model = Mamba(V, 9, d_model=512, n_layers=4)
     block = block_of(model, 2)
-    assert torch.equal(block.A_log, torch.tensor([math.log(n) for n in range(1, 17)]).expand(1024, 16))
+    logarithms = torch.tensor([math.log(n) for n in range(1, 17)]).expand(1024, 16)
+    # PyTorch's logarithm and the C library's may round apart: a few units in the last place of float32.
+    torch.testing.assert_close(block.A_log.detach(), logarithms, rtol=1e-6, atol=0)
     assert bool((block.skip == 1).all())
     log_delta = nn.functional.softplus(block.dt_proj.bias).log10()  # uniform between -3 and -1
     assert -3.0001 < log_delta.min() < -2.98 < -1.02 < log_delta.max() < -0.9999

@@ -36,7 +36,8 @@ def test_vectors_start_on_the_official_curves() -> None:
             assert row[i].item() == pytest.approx(1 - (i / 128) ** (power * 2 / 3), abs=1e-5)
         assert channel.x[0, i].item() == pytest.approx(1 - (i / 128) ** (2 / 3) ** 4, abs=1e-5)
     assert bool((time.r_k == -0.04).all())
-    assert bool((time.ln_x.weight == torch.tensor(2 / 3) ** 0.7).all())
+    # Python's power, rounded to float32 once: PyTorch's own need not give the same bits.
+    torch.testing.assert_close(time.ln_x.weight.detach(), torch.full((128,), (2 / 3) ** 0.7), rtol=1e-6, atol=0)
     assert not time.ln_x.bias.any()
 
 

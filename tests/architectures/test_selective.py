@@ -74,6 +74,7 @@ def test_any_number_of_channels_and_states(channels: int, states: int, dtype: to
 
 
 def test_threads_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by a bit: each row is computed by one thread, whichever that is, and sums over rows come afterwards."""
     inputs = example(3, 40, channels=300)
     alone = results(selective_scan, inputs, torch.float32, implementation="numba")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)

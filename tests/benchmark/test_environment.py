@@ -20,7 +20,7 @@ def test_flops_of_a_transformer_by_hand() -> None:
     linear = layers * (3 * d * d + d * d + 8 * d * d) + 2 * d  # qkv, out, two of the MLP; head
     attention = layers * length * length * d
     expected = 6 * length * linear + 2 * (2 + 5) * attention
-    assert environment.flops_per_token(model, task) * task.n_tokens == expected
+    assert round(environment.flops_per_token(model, task) * task.n_tokens) == expected  # whole but for rounding
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
@@ -30,7 +30,7 @@ def test_flops_of_a_mixer_by_hand() -> None:
     length, d = task.seq_len, 16
     model = MLPMixer(2, length, d_model=d, n_layers=1)
     expected = 6 * (length * (8 * d * d + 2 * d) + length * length * d)
-    assert environment.flops_per_token(model, task) * task.n_tokens == expected
+    assert round(environment.flops_per_token(model, task) * task.n_tokens) == expected  # whole but for rounding
 
 
 class Branches(nn.Module):
@@ -74,7 +74,7 @@ def test_hardware_and_memory() -> None:
     before = environment.peak_memory_bytes(torch.device("cpu"))
     held = torch.ones(100 * 2**20 // 4)
     after = environment.peak_memory_bytes(torch.device("cpu"))
-    assert held.sum() == held.numel()
+    assert held[-1] == 1  # still there; a float32 sum of so many ones depends on how they are grouped
     assert 10 * 2**20 < before <= after < 2**40
     assert environment.versions()["torch"] == torch.__version__
 

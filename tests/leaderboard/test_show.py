@@ -39,7 +39,7 @@ def test_rows(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert nothing["statuses"] == {"error": 1, "interrupted": 1}
     assert (transformer["task"], transformer["architecture"]) == ("lm S=16 s=3 T=2", "transformer")
     assert (transformer["n"], transformer["n_solved"], transformer["median_step"]) == (4, 4, 400)
-    assert transformer["restricted_mean_step"] == 500
+    assert transformer["restricted_mean_step"] == pytest.approx(500, rel=1e-12)  # from products of rounded shares
     assert (mamba["n"], mamba["n_solved"], mamba["median_step"]) == (3, 1, None)
     assert mamba["restricted_mean_step"] == pytest.approx((300 + 1000 + 1000) / 3)
     assert mamba["tokens_per_s"] == {"cpu": 65000, "cuda": 900000}
