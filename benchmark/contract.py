@@ -21,7 +21,7 @@ from torch import Tensor
 from architectures import SequenceModel
 from architectures.model import ModelState
 from benchmark.contract_training import adamw, cross_entropy, train
-from datamodules import CellularAutomata, LinearMap, Task
+from datamodules import CellularAutomata, LinearMap, States
 
 SMALL = {"d_model": 32, "n_layers": 2, "n_heads": 4}
 Check = Callable[..., None]
@@ -256,7 +256,7 @@ def check_no_leak(cls: Architecture, *, steps: int = 200, **options: Any) -> Non
 @seeded()
 def check_overfits(cls: Architecture, *, steps: int = 1500, **options: Any) -> None:
     """Learns eight sequences of each task by heart: mean loss under 0.05 nats where the next token is determined."""
-    tasks: tuple[Task, ...] = (LinearMap(8, 3), CellularAutomata(6, 4, n_rules=4))
+    tasks: tuple[States, ...] = (LinearMap(8, 3), CellularAutomata(6, 4, n_rules=4))
     for task in tasks:
         model, tokens = small(cls, task.vocab_size, task.seq_len, **options), task.batch(0, 8)
         optimizer, loss = adamw(model), math.inf

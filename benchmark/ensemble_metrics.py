@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.metrics import Evaluation
-from datamodules import Task
+from datamodules import States, Task
 
 
 class EnsembleMetrics:
@@ -21,6 +21,7 @@ class EnsembleMetrics:
     """
 
     def __init__(self, task: Task, n_seeds: int, device: torch.device) -> None:
+        assert isinstance(task, States)  # as in HeldOutMetrics
         self.task = task
         self.loss_EL = torch.zeros(n_seeds, task.seq_len, dtype=torch.float64, device=device)
         self.correct_EL = torch.zeros(n_seeds, task.seq_len, dtype=torch.int64, device=device)

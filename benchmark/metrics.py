@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassExactMatch
 
-from datamodules import Task
+from datamodules import States, Task
 
 
 def next_token_loss(logits_BLV: Tensor, tokens: Tensor) -> Tensor:
@@ -75,6 +75,7 @@ class HeldOutMetrics(nn.Module):
 
     def __init__(self, task: Task) -> None:
         super().__init__()
+        assert isinstance(task, States)  # of any other task each sequence may have scored positions of its own
         self.task = task
         self.loss = MeanByPosition(task.seq_len)
         self.correct = MeanByPosition(task.seq_len)

@@ -1,10 +1,11 @@
 """Tasks: deterministic streams of token sequences, and the Lightning data modules that feed them to a trainer."""
 
-from datamodules.cellular_automata import CellularAutomata, CellularAutomataDataModule
+from datamodules.cellular_automata import CellularAutomata
 from datamodules.data_module import Rows, TaskDataModule
 from datamodules.ensemble import TaskEnsemble
-from datamodules.linear_map import LinearMap, LinearMapDataModule, dense_copy_loss_nats
+from datamodules.linear_map import LinearMap, dense_copy_loss_nats
 from datamodules.registry import TASKS, register_task
+from datamodules.states import States
 from datamodules.stream import SPLITS, Split, Stream
 from datamodules.task import Target, Task
 
@@ -12,11 +13,10 @@ __all__ = [
     "SPLITS",
     "TASKS",
     "CellularAutomata",
-    "CellularAutomataDataModule",
     "LinearMap",
-    "LinearMapDataModule",
     "Rows",
     "Split",
+    "States",
     "Stream",
     "Target",
     "Task",

@@ -9,16 +9,16 @@ A table is indexed by the window read as a number in base C, the leftmost cell t
 
 import math
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from datamodules.bayes import enumerable_rules, fresh_rule_loss, pool_loss
-from datamodules.data_module import TaskDataModule
 from datamodules.registry import register_task
+from datamodules.states import States
 from datamodules.stream import Split, digit_words, scale
-from datamodules.task import Target, Task, require_at_least
+from datamodules.task import Target, require_at_least
 from datamodules.windows import apply_rules, ring_cells
 
 PLATEAU_FRACTION = 0.94
@@ -27,16 +27,26 @@ FLOOR_TOKENS = 1 << 20
 FLOOR_SEQUENCES = (16, 4096)
 
 
-class CellularAutomata(Task):
-    """Args: state_size S >= 1, n_states T >= 2, n_rules N >= 0, rule_steps k >= 1, n_colors C >= 2, window W odd in
-    1..S, seeds >= 0 (task_seed draws the pool; data_seed the x_0, the choices from the pool and the fresh rules).
+@register_task("ca")
+class CellularAutomata(States):
+    """Cellular automata: each sequence follows a random local rule, to be inferred in context.
+
+    Args:
+        state_size: cells in a state (S), a ring.
+        n_states: states in a sequence (T), at least 2.
+        n_rules: rules in the pool that sequences draw from (N); 0 gives every sequence a fresh rule.
+        rule_steps: applications of the rule between two states (k).
+        n_colors: colours of a cell (C), at least 2.
+        window: cells that decide a cell's next colour (W, odd), at most S.
+        task_seed: draws the pool of rules.
+        data_seed: draws the first states, the choice of rules and the fresh rules.
 
     Raises:
         ValueError: if one is out of range, or the rule tables would have more than 2^27 entries.
     """
 
-    name: ClassVar[str] = "ca"
     version: ClassVar[int] = 1
+    model_defaults: ClassVar[dict[str, Any]] = {"n_layers": 4}
     vectorised: ClassVar[bool] = True
     primary = "plateau"
 
@@ -78,11 +88,6 @@ class CellularAutomata(Task):
             Target("accuracy_75", "accuracy_second_half", ">=", 0.75),
             Target("accuracy_90", "accuracy_second_half", ">=", 0.9),
         )
-
-    @property
-    def config(self) -> dict[str, int]:
-        names = ("state_size", "n_states", "n_rules", "rule_steps", "n_colors", "window")
-        return {name: getattr(self, name) for name in names}
 
     @property
     def _digits_per_sequence(self) -> int:
@@ -161,43 +166,3 @@ class CellularAutomata(Task):
         """`accuracy_second_half`: mean accuracy over the states t >= T / 2."""
         first_state = -(-self.n_states // 2)
         return {"accuracy_second_half": accuracy_L[first_state * self.state_size - 1 :].double().mean().item()}
-
-
-@register_task("ca")
-class CellularAutomataDataModule(TaskDataModule):
-    """Cellular automata: each sequence follows a random local rule, to be inferred in context.
-
-    Args:
-        state_size: cells in a state (S), a ring.
-        n_states: states in a sequence (T).
-        n_rules: rules in the pool that sequences draw from (N); 0 gives every sequence a fresh rule.
-        rule_steps: applications of the rule between two states (k).
-        n_colors: colours of a cell (C).
-        window: cells that decide a cell's next colour (W, odd).
-        tokens_per_step: tokens in a training step; the batch is as many whole sequences as fit.
-        batch_size: sequences in a training step; overrides tokens_per_step.
-        eval_sequences: sequences in the held-out set; by default as many as make 16,384 tokens, at least 8.
-        task_seed: draws the pool of rules.
-        data_seed: draws the first states, the choice of rules and the fresh rules.
-    """
-
-    model_defaults: ClassVar[dict[str, int]] = {"n_layers": 4}
-
-    def __init__(
-        self,
-        state_size: int = 16,
-        n_states: int = 16,
-        n_rules: int = 256,
-        rule_steps: int = 1,
-        n_colors: int = 4,
-        window: int = 3,
-        tokens_per_step: int = 8192,
-        batch_size: int | None = None,
-        eval_sequences: int | None = None,
-        task_seed: int = 0,
-        data_seed: int = 0,
-    ) -> None:
-        task = CellularAutomata(
-            state_size, n_states, n_rules, rule_steps, n_colors, window, task_seed=task_seed, data_seed=data_seed
-        )
-        super().__init__(task, tokens_per_step=tokens_per_step, batch_size=batch_size, eval_sequences=eval_sequences)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from lightning import LightningDataModule
@@ -56,21 +56,25 @@ class _HeldOutRows:
 
 
 class TaskDataModule(LightningDataModule):
-    """Feeds a task to a Lightning trainer. A training batch reaches the module as (batch_size / world_size, S*T) int64
+    """Feeds a task to a Lightning trainer. A training batch reaches the module as (batch_size / world_size, N) int64
     tokens on its device; every rank evaluates the whole held-out set, so all ranks see the same metrics.
 
     Args:
         task: the generator.
         tokens_per_step: tokens in a training step; the batch is as many whole sequences as fit.
         batch_size: sequences in a training step; overrides tokens_per_step.
-        eval_sequences: size of the held-out set; by default as many as make 16,384 tokens, at least 8.
+        eval_sequences: sequences in the held-out set; by default as many as make 16,384 tokens, at least 8.
 
     Raises:
         ValueError: if an option is out of range, or tokens_per_step is less than one sequence.
     """
 
-    model_defaults: ClassVar[dict[str, int]] = {}
-    """Model options of the task's paper setting, taken where the user gives none."""
+    task_class: ClassVar[type[Task]]
+    """Of a registered task: the class that its options go to."""
+    model_defaults: ClassVar[dict[str, Any]] = {}
+    """Of a registered task: its model options where the user gives none."""
+    as_rows: bool = False
+    """Whether a batch reaches the module as `Rows`: for one that makes the tokens of many seeds itself."""
 
     def __init__(
         self,
@@ -84,8 +88,8 @@ class TaskDataModule(LightningDataModule):
         if batch_size is None:
             if tokens_per_step < task.n_tokens:
                 raise ValueError(
-                    f"tokens_per_step={tokens_per_step} is less than one sequence of {task.n_tokens} tokens"
-                    f" (state_size * n_states): set tokens_per_step to at least {task.n_tokens}, or batch_size"
+                    f"tokens_per_step={tokens_per_step} is less than one sequence of {task.n_tokens} tokens:"
+                    f" set tokens_per_step to at least {task.n_tokens}, or batch_size"
                 )
             batch_size = tokens_per_step // task.n_tokens
         if eval_sequences is None:
@@ -124,6 +128,6 @@ class TaskDataModule(LightningDataModule):
     def test_dataloader(self) -> _HeldOutRows:
         return _HeldOutRows("test", self.eval_sequences, self.batch_size)
 
-    def transfer_batch_to_device(self, batch: Rows, device: torch.device, dataloader_idx: int) -> Tensor:
-        """Make the tokens of these rows, (B, S*T) int64, on the device."""
-        return self.task.rows(batch.start, batch.stop, batch.split, device)
+    def transfer_batch_to_device(self, batch: Rows, device: torch.device, dataloader_idx: int) -> Tensor | Rows:
+        """Make the tokens of these rows, (B, N) int64, on the device; with `as_rows` hand over the rows as they are."""
+        return batch if self.as_rows else self.task.rows(batch.start, batch.stop, batch.split, device)

@@ -1,6 +1,6 @@
 """The tokens of many seeds of one task at once.
 
-Shape letters: E seeds, B sequences, S cells of a state, T states.
+Shape letters: E seeds, B sequences, N tokens of a sequence.
 """
 
 import copy
@@ -39,7 +39,7 @@ class TaskEnsemble:
         self._stacked: dict[torch.device, tuple[Task, Tensor]] = {}
 
     def rows(self, start: int, stop: int, split: Split = "train", device: torch.device | str = "cpu") -> Tensor:
-        """Sequences start..stop-1 of a split of every seed: (E, stop - start, S*T) int64 tokens, made on the device.
+        """Sequences start..stop-1 of a split of every seed: (E, stop - start, N) int64 tokens, made on the device.
 
         Raises:
             ValueError: if the range is negative or too large for its counters, or the split is unknown.
@@ -59,7 +59,7 @@ class TaskEnsemble:
             split: of the stream.
 
         Returns:
-            (E, B, S*T) int64.
+            (E, B, N) int64.
 
         Raises:
             ValueError: if the split is unknown.
@@ -84,16 +84,20 @@ class TaskEnsemble:
             self._stacked[device] = self._stack(device)
 
     def _generate(self, index_B: Tensor, split: Split) -> Tensor:
-        device = index_B.device
-        if not self.tasks[0].vectorised:
+        device, alone = index_B.device, len(self.tasks) == 1
+        if not (alone or self.tasks[0].vectorised):
             return torch.stack([task._generate(index_B, split, task._constant(device)) for task in self.tasks])
         if device not in self._stacked:
             self._stacked[device] = self._stack(device)
         task, constants = self._stacked[device]
-        return task._generate(index_B, split, constants)
+        tokens = task._generate(index_B, split, constants)
+        return tokens[None] if alone else tokens
 
     def _stack(self, device: torch.device) -> tuple[Task, Tensor]:
-        """A task that draws from the streams of all seeds, and their constants (E, ...), on the device."""
+        """A task that draws from the streams of all seeds, and their constants (E, ...), on the device. A seed alone
+        stays as it is, and costs nothing."""
+        if len(self.tasks) == 1:
+            return self.tasks[0], self.tasks[0]._constant(device)
         task = copy.copy(self.tasks[0])
         task.data_stream = Stream.stack([task.data_stream for task in self.tasks], device)
         # stacked on the CPU: the device needs no second copy of them

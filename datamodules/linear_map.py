@@ -7,28 +7,36 @@ state a model must attend to the ones of row i in the state before.
 
 import math
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from datamodules.data_module import TaskDataModule
 from datamodules.registry import register_task
+from datamodules.states import States
 from datamodules.stream import Split, bit_words
-from datamodules.task import Target, Task, require_at_least
+from datamodules.task import Target, require_at_least
 
 ROW_SOLVED_ACCURACY = 0.99
 
 
-class LinearMap(Task):
-    """Args: state_size S >= 1, n_nonzero s in 1..S, n_states T >= 2, seeds >= 0 (task_seed draws A, data_seed the x_0).
+@register_task("lm")
+class LinearMap(States):
+    """Linear map: x_{t+1} = A x_t mod 2 with a fixed sparse random matrix A.
+
+    Args:
+        state_size: bits in a state (S).
+        n_nonzero: ones in each row of the matrix (s), at most S.
+        n_states: states in a sequence (T), at least 2.
+        task_seed: draws the matrix.
+        data_seed: draws the first states.
 
     Raises:
         ValueError: if one is out of range.
     """
 
-    name: ClassVar[str] = "lm"
     version: ClassVar[int] = 1
+    model_defaults: ClassVar[dict[str, Any]] = {"n_layers": 1}
     vectorised: ClassVar[bool] = True
     primary = "rows_100"
     targets = (
@@ -48,10 +56,6 @@ class LinearMap(Task):
         if n_nonzero > state_size:
             raise ValueError(f"n_nonzero={n_nonzero} ones do not fit in a row of state_size={state_size} cells")
         self.n_nonzero = n_nonzero
-
-    @property
-    def config(self) -> dict[str, int]:
-        return {"state_size": self.state_size, "n_nonzero": self.n_nonzero, "n_states": self.n_states}
 
     @property
     def words_per_sequence(self) -> int:
@@ -100,39 +104,3 @@ def dense_copy_loss_nats(state_size: int, n_states: int = 2) -> float:
     unpredictable positions of x_0 and at the guess: S / (S*T - 1) * ln 2, the paper's S / (2S - 1) * ln 2 at T = 2.
     """
     return state_size / (state_size * n_states - 1) * math.log(2)
-
-
-@register_task("lm")
-class LinearMapDataModule(TaskDataModule):
-    """Linear map: x_{t+1} = A x_t mod 2 with a fixed sparse random matrix A.
-
-    Args:
-        state_size: bits in a state (S).
-        n_nonzero: ones in each row of the matrix (s).
-        n_states: states in a sequence (T).
-        tokens_per_step: tokens in a training step; the batch is as many whole sequences as fit.
-        batch_size: sequences in a training step; overrides tokens_per_step.
-        eval_sequences: sequences in the held-out set; by default as many as make 16,384 tokens, at least 8.
-        task_seed: draws the matrix.
-        data_seed: draws the first states.
-    """
-
-    model_defaults: ClassVar[dict[str, int]] = {"n_layers": 1}
-
-    def __init__(
-        self,
-        state_size: int = 16,
-        n_nonzero: int = 3,
-        n_states: int = 2,
-        tokens_per_step: int = 8192,
-        batch_size: int | None = None,
-        eval_sequences: int | None = None,
-        task_seed: int = 0,
-        data_seed: int = 0,
-    ) -> None:
-        super().__init__(
-            LinearMap(state_size, n_nonzero, n_states, task_seed=task_seed, data_seed=data_seed),
-            tokens_per_step=tokens_per_step,
-            batch_size=batch_size,
-            eval_sequences=eval_sequences,
-        )

@@ -1,22 +1,23 @@
-"""What a task is.
+"""What a task is: a plain stream of tokens, of which some can be predicted.
 
-Shape letters: B sequences, S cells of a state, T states, L = S*T - 1 positions a model reads and predicts, K keys.
-A sequence is T states of S tokens, flattened with no separators. Query q reads tokens 0..q and predicts token q + 1.
+Shape letters: B sequences, N tokens of a sequence, L = N - 1 positions a model reads and predicts, K keys, U units that
+are right or wrong as a whole. Query q reads tokens 0..q and predicts token q + 1.
 """
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from datamodules.stream import SPLITS, Split, Stream, check_index_range
 
-PATTERN_MASK_LIMIT_BYTES = 1 << 30
+SEEDS = ("task_seed", "data_seed")
+"""Options that choose one run of a task; all the others define the task."""
 
 
 @dataclass(frozen=True)
@@ -48,66 +49,108 @@ def require_at_least(least: int, **options: int) -> None:
 
 
 class Task(ABC):
-    """A pure generator of token sequences with a known attention pattern and known best losses.
+    """A pure generator of token sequences, which says what can be predicted, from where, and how well.
 
     Sequence i of a split is a function of the task's name, version, configuration, task_seed, data_seed and i: it does
     not depend on the process, the device or the order of asking. A change that alters any token must raise `version`.
+
+    A task keeps each option of its constructor in the attribute of the same name. `register_task` gives it its name and
+    a data module.
+
+    Args:
+        n_tokens: tokens in a sequence (N), at least 2.
+        vocab_size: values of a token.
+        task_seed: draws what all sequences of a run share.
+        data_seed: draws the sequences.
+
+    Raises:
+        ValueError: if one is out of range.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
+    model_defaults: ClassVar[dict[str, Any]] = {}
+    """Model options of the task's paper setting, taken where the user gives none."""
     targets: tuple[Target, ...]
     primary: str
+    """The target that says that a run has solved the task."""
     vectorised: ClassVar[bool] = False
     """Whether `_generate` can make many seeds at once: with a `data_stream` that is a stack of E streams, and constants
-    (E, ...), the sequences are (E, B, S*T). `TaskEnsemble` makes them seed by seed where it cannot."""
+    (E, ...), the sequences are (E, B, N). `TaskEnsemble` makes them seed by seed where it cannot."""
 
-    def __init__(self, *, state_size: int, n_states: int, vocab_size: int, task_seed: int, data_seed: int) -> None:
-        require_at_least(1, state_size=state_size)
-        require_at_least(2, n_states=n_states)
+    def __init__(self, *, n_tokens: int, vocab_size: int, task_seed: int, data_seed: int) -> None:
+        require_at_least(2, n_tokens=n_tokens)
         require_at_least(0, task_seed=task_seed, data_seed=data_seed)
-        self.state_size = state_size
-        self.n_states = n_states
+        self.n_tokens = n_tokens
+        self.seq_len = n_tokens - 1
         self.vocab_size = vocab_size
         self.task_seed = task_seed
         self.data_seed = data_seed
-        self.n_tokens = state_size * n_states
-        self.seq_len = self.n_tokens - 1
         self.task_stream = Stream(self.name, self.version, "task", task_seed)
         self.data_stream = Stream(self.name, self.version, "data", data_seed)
         self._constants: dict[torch.device, Tensor] = {}
 
     @property
-    @abstractmethod
-    def config(self) -> dict[str, int]:
-        """Every option that defines the task, except the seeds."""
+    def config(self) -> dict[str, Any]:
+        """Every option that defines the task, in the order of the constructor: all but the seeds."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if name not in SEEDS}
 
     @property
     @abstractmethod
     def words_per_sequence(self) -> int:
         """64-bit words of the data stream that one sequence takes."""
 
-    @property
-    @abstractmethod
-    def key_cells(self) -> Tensor:
-        """(S, K) int64: the cells of the previous state that determine each cell of the next one, ascending."""
-
-    @abstractmethod
-    def _make_constant(self) -> Tensor:
-        """What all sequences of a run share (the matrix, the rules), on the CPU."""
-
     @abstractmethod
     def _generate(self, index_B: Tensor, split: Split, constant: Tensor) -> Tensor:
-        """The sequences of these indices, (B, S*T) int64; `constant` is already on their device."""
+        """The sequences of these indices, (B, N) int64; `constant` is already on their device."""
 
-    @abstractmethod
-    def metrics(self, loss_L: Tensor, accuracy_L: Tensor) -> dict[str, float]:
-        """The task's own metrics from means by position: loss in nats and accuracy in 0..1, each (L,)."""
+    def _make_constant(self) -> Tensor:
+        """What all sequences of a run share (a matrix, rules), on the CPU; empty if they share nothing."""
+        return torch.empty(0)
 
     @property
     @abstractmethod
+    def scored(self) -> Tensor | None:
+        """(L,) bool: the positions whose next token follows from the earlier ones. None where every sequence has its
+        own, which `scored_in` then tells."""
+
+    def scored_in(self, tokens_BN: Tensor) -> Tensor:
+        """The scored positions of sequences: (..., B, L) bool for tokens (..., B, N), on their device."""
+        assert self.scored is not None, "a task whose scored positions differ by sequence overrides scored_in"
+        return self.scored.to(tokens_BN.device).expand(*tokens_BN.shape[:-1], -1)
+
+    @property
+    def keys(self) -> Tensor | None:
+        """(L, K) int32, the ground-truth attention pattern: the positions that query q needs, all -1 where unscored.
+        None where it is unknown, or every sequence has its own, which `keys_in` then tells."""
+        return None
+
+    def keys_in(self, tokens_BN: Tensor) -> Tensor | None:
+        """The pattern in sequences: (..., B, L, K) int32 for tokens (..., B, N), on their device; None if unknown."""
+        if self.keys is None:
+            return None
+        return self.keys.to(tokens_BN.device).expand(*tokens_BN.shape[:-1], -1, -1)
+
+    def exact(self, correct_BL: Tensor, scored_BL: Tensor) -> Tensor:
+        """Which units are right as a whole: here one per sequence, all of its scored positions.
+
+        Args:
+            correct_BL: (..., B, L) bool.
+            scored_BL: bool, broadcastable to it: `scored`, or `scored_in` of the sequences.
+
+        Returns:
+            (..., B, U) bool.
+        """
+        return (correct_BL | ~scored_BL).all(-1, keepdim=True)
+
+    def metrics(self, loss_L: Tensor, accuracy_L: Tensor) -> dict[str, float]:
+        """The task's own metrics from means by position: loss in nats and accuracy in 0..1, each (L,)."""
+        return {}
+
+    @property
     def floor_by_position_nats(self) -> Tensor | None:
         """(L,) float64: the expected loss of the best possible predictor by position; None where not computable."""
+        return None
 
     @property
     def floor_loss_nats(self) -> float | None:
@@ -121,7 +164,7 @@ class Task(ABC):
         return math.log(self.vocab_size)
 
     def sequences(self, index_B: Tensor, split: Split = "train") -> Tensor:
-        """The sequences of these int64 indices, in their order: (B, S*T) int64 tokens on the device of the indices.
+        """The sequences of these int64 indices, in their order: (B, N) int64 tokens on the device of the indices.
 
         Raises:
             ValueError: if an index is negative or too large for its counters, or the split is unknown.
@@ -131,7 +174,7 @@ class Task(ABC):
         return self._generate(index_B, split, self._constant(index_B.device))
 
     def rows(self, start: int, stop: int, split: Split = "train", device: torch.device | str = "cpu") -> Tensor:
-        """Sequences start..stop-1 of a split: (stop - start, S*T) int64 tokens, made on the device.
+        """Sequences start..stop-1 of a split: (stop - start, N) int64 tokens, made on the device.
 
         Raises:
             ValueError: as `sequences`.
@@ -143,7 +186,7 @@ class Task(ABC):
     def batch(
         self, step: int, batch_size: int, *, split: Split = "train", device: torch.device | str = "cpu"
     ) -> Tensor:
-        """Batch number `step` of a split: sequences step*batch_size and on, (batch_size, S*T) int64 on the device.
+        """Batch number `step` of a split: sequences step*batch_size and on, (batch_size, N) int64 on the device.
 
         Raises:
             ValueError: as `sequences`.
@@ -162,32 +205,3 @@ class Task(ABC):
                 self._constants[cpu] = self._make_constant()
             self._constants[device] = self._constants[cpu].to(device)
         return self._constants[device]
-
-    @cached_property
-    def scored(self) -> Tensor:
-        """(L,) bool: the positions whose next token follows from the earlier ones (it lies after the first state)."""
-        return torch.arange(1, self.n_tokens) >= self.state_size
-
-    @cached_property
-    def keys(self) -> Tensor:
-        """(L, K) int32, the ground-truth attention pattern: the positions that query q needs, all -1 where unscored."""
-        previous_state = torch.arange(self.n_states - 1)[:, None, None] * self.state_size
-        needed = (previous_state + self.key_cells).flatten(0, 1).int()
-        unscored = needed.new_full((self.state_size - 1, needed.shape[1]), -1)
-        return torch.cat((unscored, needed))
-
-    def pattern_mask(self) -> Tensor:
-        """The pattern as an (L, L) bool mask, query by key.
-
-        Raises:
-            ValueError: if it would take more than 1 GiB (L > 32,768); `keys` holds the same as index lists.
-        """
-        if self.seq_len**2 > PATTERN_MASK_LIMIT_BYTES:
-            raise ValueError(
-                f"pattern_mask of {self.seq_len} x {self.seq_len} would take {self.seq_len**2 / 2**30:.1f} GiB,"
-                " more than the limit of 1 GiB: use the index lists in keys, or fewer tokens in a sequence"
-            )
-        mask = torch.zeros(self.seq_len, self.seq_len, dtype=torch.bool)
-        first_scored = self.state_size - 1
-        mask[first_scored:].scatter_(1, self.keys[first_scored:].long(), True)
-        return mask

@@ -10,15 +10,19 @@ import yaml
 
 from architectures import ARCHITECTURES
 from benchmark.__main__ import main
+from datamodules import TASKS
 from tests.benchmark.runs import LM, fit, record_of
 
-ARCHITECTURE_NAMES = ", ".join(sorted(ARCHITECTURES))
+ARCHITECTURE_NAMES, TASK_NAMES = (", ".join(sorted(names)) for names in (ARCHITECTURES, TASKS))
 GOOD = ["--model", "transformer", "--data", "lm"]
 MISTAKES = [
     (["--model", "transfomer", "--data", "lm"], "unknown architecture 'transfomer' for --model: did you mean transf"),
     (["--model", "nonsense", "--data", "lm"], f"for --model: known names are {ARCHITECTURE_NAMES}"),
-    (["--model", "transformer", "--data", "lmm"], "unknown task 'lmm' for --data: did you mean lm? known names are ca"),
-    (["--model", "transformer"], "--data NAME is missing: known names are ca, lm"),
+    (
+        ["--model", "transformer", "--data", "lmm"],
+        f"unknown task 'lmm' for --data: did you mean lm? known names are {TASK_NAMES}",
+    ),
+    (["--model", "transformer"], f"--data NAME is missing: known names are {TASK_NAMES}"),
     (["--data", "lm"], f"--model NAME is missing: known names are {ARCHITECTURE_NAMES}"),
     ([*GOOD, "--model.n_hedas", "4"], "unknown option --model.n_hedas: did you mean --model.n_heads"),
     ([*GOOD, "--data.state_sise", "4"], "unknown option --data.state_sise: did you mean --data.state_size"),
@@ -251,5 +255,5 @@ def test_list_names_everything_on_one_line_each(capsys: pytest.CaptureFixture[st
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     kinds = [tuple(line.split()[:2]) for line in lines]
-    assert {("architecture", name) for name in ARCHITECTURES} | {("task", "lm"), ("task", "ca")} <= set(kinds)
+    assert {("architecture", name) for name in ARCHITECTURES} | {("task", name) for name in TASKS} <= set(kinds)
     assert all(len(line.split()) > 4 for line in lines)

@@ -40,7 +40,7 @@ def noted(output: Path, interval_s: float) -> None:
     """A process that notes which rows it makes tokens of, and whose clock asks for checkpoints when others' do not."""
     make, init = TaskDataModule.transfer_batch_to_device, Checkpointer.__init__
 
-    def transfer(data: TaskDataModule, batch: object, *args: object) -> torch.Tensor:
+    def transfer(data: TaskDataModule, batch: object, *args: object) -> object:
         with output.with_name("rows").open("a") as file:
             print(json.dumps(batch), file=file)
         return make(data, batch, *args)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -7,7 +8,10 @@ from jsonargparse import ArgumentParser
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from datamodules import CellularAutomataDataModule, LinearMapDataModule, TaskDataModule
+from datamodules import TASKS, LinearMap, Rows, TaskDataModule
+
+LM: Any = TASKS["lm"]
+CA: Any = TASKS["ca"]
 
 
 class Listener(LightningModule):
@@ -60,8 +64,8 @@ def trainer(max_steps: int, root: Path, **options: object) -> Trainer:
     return Trainer(max_steps=max_steps, **(settings | options))  # type: ignore[arg-type]
 
 
-def data_module() -> LinearMapDataModule:
-    return LinearMapDataModule(8, 2, tokens_per_step=70, eval_sequences=10, task_seed=1, data_seed=2)
+def data_module() -> TaskDataModule:
+    return LM(8, 2, tokens_per_step=70, eval_sequences=10, task_seed=1, data_seed=2)
 
 
 def same(batches: list[Tensor], expected: list[Tensor]) -> bool:
@@ -105,9 +109,22 @@ def test_ranks_share_the_global_batch() -> None:
             global_step=7, accumulate_grad_batches=1, global_rank=rank, world_size=2
         )
         rows = next(iter(data.train_dataloader()))
-        parts.append(data.transfer_batch_to_device(rows, torch.device("cpu"), 0))
+        tokens = data.transfer_batch_to_device(rows, torch.device("cpu"), 0)
+        assert isinstance(tokens, Tensor)
+        parts.append(tokens)
         assert [tuple(chunk) for chunk in data.val_dataloader()] == [("eval", 0, 4), ("eval", 4, 8), ("eval", 8, 10)]
     assert torch.equal(torch.cat(parts), data.task.batch(7, 4))
+
+
+def test_rows_are_handed_over_where_the_module_makes_the_tokens() -> None:
+    data = TaskDataModule(LinearMap(8, 2), batch_size=4)
+    rows = next(iter(data.train_dataloader()))
+    made = data.transfer_batch_to_device(rows, torch.device("cpu"), 0)
+    assert isinstance(made, Tensor)
+    assert torch.equal(made, data.task.batch(0, 4))
+    data.as_rows = True
+    assert data.transfer_batch_to_device(rows, torch.device("cpu"), 0) is rows
+    assert rows == Rows("train", 0, 4)
 
 
 def test_a_batch_that_ranks_cannot_share_is_refused() -> None:
@@ -121,11 +138,11 @@ def test_sizes() -> None:
     data = data_module()
     assert (data.batch_size, data.tokens_per_step, data.vocab_size, data.seq_len) == (4, 64, 2, 15)
     assert (len(data.val_dataloader()), len(data.test_dataloader())) == (3, 3)
-    defaults = LinearMapDataModule()
+    defaults = LM()
     assert (defaults.batch_size, defaults.tokens_per_step, defaults.eval_sequences) == (256, 8192, 512)
-    automata = CellularAutomataDataModule()
+    automata = CA()
     assert (automata.batch_size, automata.seq_len, automata.vocab_size, automata.eval_sequences) == (32, 255, 4, 64)
-    long = CellularAutomataDataModule(state_size=512, batch_size=3)
+    long = CA(state_size=512, batch_size=3)
     assert (long.batch_size, long.tokens_per_step, long.eval_sequences) == (3, 3 * 8192, 8)
 
 
@@ -134,7 +151,7 @@ def test_sizes() -> None:
     [
         (
             {"state_size": 4096},
-            "tokens_per_step=8192 is less than one sequence of 65536 tokens (state_size * n_states):"
+            "tokens_per_step=8192 is less than one sequence of 65536 tokens:"
             " set tokens_per_step to at least 65536, or batch_size",
         ),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
@@ -144,7 +161,7 @@ def test_sizes() -> None:
 )
 def test_errors(options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError) as error:
-        CellularAutomataDataModule(**options)
+        CA(**options)
     assert str(error.value) == message
 
 
@@ -154,7 +171,7 @@ def test_command_line() -> None:
     parser.add_subclass_arguments(TaskDataModule, "data")
     parsed = parser.parse_args(["--data=ca", "--data.state_size=32", "--data.n_rules=0", "--data.data_seed=5"])
     data = parser.instantiate(parsed).data
-    assert type(data) is CellularAutomataDataModule
+    assert type(data) is CA
     assert data.task.config == {
         "state_size": 32,
         "n_states": 16,
@@ -166,10 +183,10 @@ def test_command_line() -> None:
     assert (data.task.task_seed, data.task.data_seed) == (0, 5)
 
 
-@pytest.mark.parametrize("cls", [LinearMapDataModule, CellularAutomataDataModule])
-def test_every_option_is_documented(cls: type[TaskDataModule]) -> None:
+@pytest.mark.parametrize("name", TASKS)
+def test_every_option_is_documented(name: str) -> None:
     parser = ArgumentParser()
-    parser.add_class_arguments(cls, "data")
+    parser.add_class_arguments(TASKS[name], "data")
     options = [action for action in parser._actions if action.dest.startswith("data.")]
     assert len(options) >= 8
     assert [action.dest for action in options if not action.help] == []

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datamodules import SPLITS, CellularAutomata, LinearMap, Split, Target, Task
+from datamodules import SPLITS, CellularAutomata, LinearMap, Split, States, Target, Task
 
 TASKS: list[Task] = [
     LinearMap(),
@@ -16,6 +16,7 @@ TASKS: list[Task] = [
     CellularAutomata(),
     CellularAutomata(9, 4, 0, 2, 3, 5, task_seed=1, data_seed=2),
 ]
+STATES = [task for task in TASKS if isinstance(task, States)]
 
 
 def digest(tokens: torch.Tensor) -> str:
@@ -102,7 +103,47 @@ def test_no_sequences_is_an_empty_batch() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_mask_is_the_index_lists_and_causal(task: Task) -> None:
+def test_scored_positions_and_keys_of_sequences(task: Task) -> None:
+    """Those of every sequence where all have the same; causal, and given exactly where a position is scored."""
+    tokens = task.rows(0, 6).view(2, 3, -1)
+    scored, keys = task.scored_in(tokens), task.keys_in(tokens)
+    assert keys is not None
+    assert (scored.shape, keys.shape[:-1]) == ((2, 3, task.seq_len), (2, 3, task.seq_len))
+    assert torch.equal((keys >= 0).all(-1), scored)
+    assert torch.equal((keys >= 0).any(-1), scored)
+    assert bool((keys <= torch.arange(task.seq_len)[:, None]).all())
+    assert (task.scored is None) == (task.keys is None)
+    if task.scored is not None and task.keys is not None:
+        assert torch.equal(scored, task.scored.expand(2, 3, -1))
+        assert torch.equal(keys, task.keys.expand(2, 3, -1, -1))
+
+
+@pytest.mark.parametrize("task", STATES)
+def test_states_are_right_as_a_whole(task: States) -> None:
+    """One wrong token spoils its state and no other; what is not predicted spoils nothing."""
+    correct = torch.ones(2, 3, task.seq_len, dtype=torch.bool)
+    correct[..., : task.state_size - 1] = False
+    correct[1, 2, -1] = False
+    exact = task.exact(correct, task.scored)
+    assert exact.shape == (2, 3, task.n_states - 1)
+    assert (~exact).nonzero().tolist() == [[1, 2, task.n_states - 2]]
+
+
+def test_config_is_every_option_but_the_seeds() -> None:
+    """Read off the constructor: a task made again from it is the same one."""
+    for task in TASKS:
+        again = type(task)(**task.config, task_seed=task.task_seed, data_seed=task.data_seed)
+        assert again.config == task.config
+        assert not {"task_seed", "data_seed"} & task.config.keys()
+        assert torch.equal(again.rows(0, 4), task.rows(0, 4))
+    assert LinearMap(9, 2).config == {"state_size": 9, "n_nonzero": 2, "n_states": 2}
+    assert list(CellularAutomata().config.items()) == [
+        ("state_size", 16), ("n_states", 16), ("n_rules", 256), ("rule_steps", 1), ("n_colors", 4), ("window", 3)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("task", STATES)
+def test_the_mask_is_the_index_lists_and_causal(task: States) -> None:
     mask = task.pattern_mask()
     assert mask.shape == (task.seq_len, task.seq_len)
     assert not mask.triu(1).any()
