@@ -1,6 +1,7 @@
 """Tasks: deterministic streams of token sequences, and the Lightning data modules that feed them to a trainer."""
 
 from datamodules.cellular_automata import CellularAutomata
+from datamodules.copy import Copying
 from datamodules.data_module import Rows, TaskDataModule
 from datamodules.ensemble import TaskEnsemble
 from datamodules.linear_map import LinearMap, dense_copy_loss_nats
@@ -13,6 +14,7 @@ __all__ = [
     "SPLITS",
     "TASKS",
     "CellularAutomata",
+    "Copying",
     "LinearMap",
     "Rows",
     "Split",

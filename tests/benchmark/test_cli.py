@@ -232,7 +232,7 @@ def test_every_config_is_understood_and_printed_as_it_runs(
         capsys,
     )
     asked = keys.get("model", {}).get("init_args", {})
-    depth = {"lm": 1, "ca": 4}[content["data"]["class_path"].rpartition(".")[2]]
+    depth = {"lm": 1, "ca": 4, "copy": 2}[content["data"]["class_path"].rpartition(".")[2]]
     assert content["model"]["init_args"]["n_layers"] == asked.get("n_layers", depth)
     file = tmp_path / "printed.yaml"
     file.write_text(yaml.safe_dump(content))

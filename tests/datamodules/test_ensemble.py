@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from datamodules import SPLITS, CellularAutomata, LinearMap, Split, Task, TaskEnsemble
+from datamodules import SPLITS, CellularAutomata, Copying, LinearMap, Split, Task, TaskEnsemble
 
 SEEDS = st.lists(st.tuples(st.integers(0, 2**63), st.integers(0, 2**63)), min_size=1, max_size=4)
 META = torch.device("meta")
@@ -51,7 +51,17 @@ def automata(draw: st.DrawFn) -> list[Task]:
     return [CellularAutomata(*options, task_seed=task, data_seed=data) for task, data in draw(SEEDS)]
 
 
-@given(linear_maps() | automata(), st.integers(0, 2**40), st.integers(1, 5), st.sampled_from(SPLITS), st.data())
+@st.composite
+def copies(draw: st.DrawFn) -> list[Task]:
+    n_symbols = draw(st.integers(2, 20))
+    max_period = draw(st.integers(2, n_symbols))
+    options = (max_period + draw(st.integers(2, 9)), n_symbols, draw(st.integers(1, max_period)), max_period)
+    return [Copying(*options, task_seed=task, data_seed=data) for task, data in draw(SEEDS)]
+
+
+@given(
+    linear_maps() | automata() | copies(), st.integers(0, 2**40), st.integers(1, 5), st.sampled_from(SPLITS), st.data()
+)
 def test_equal_to_each_seed_alone(
     tasks: list[Task], start: int, batch_size: int, split: Split, data: st.DataObject
 ) -> None:
@@ -105,7 +115,7 @@ def test_one_seed_costs_nothing_more() -> None:
             self.names.append(str(func))
             return func(*args, **(kwargs or {}))
 
-    for task in (LinearMap(), CellularAutomata(), Counting(task_seed=2, data_seed=3)):
+    for task in (LinearMap(), CellularAutomata(), Copying(), Counting(task_seed=2, data_seed=3)):
         ensemble = TaskEnsemble([task])
         ensemble.rows(0, 1)  # what the run shares is made once
         with Operations() as alone:
@@ -120,6 +130,7 @@ MAKERS: dict[str, Callable[..., Task]] = {
     "lm, two words": lambda **seeds: LinearMap(70, 3, 3, **seeds),
     "ca": CellularAutomata,
     "ca, fresh rules": lambda **seeds: CellularAutomata(n_rules=0, rule_steps=2, **seeds),
+    "copy": Copying,
     "one seed at a time": Counting,
 }
 
@@ -159,7 +170,7 @@ def test_rows_at_neither_reads_the_device_nor_copies_to_it(maker: str, keep: lis
         ensemble.rows(int(start), 4)
 
 
-@pytest.mark.parametrize("maker", ["lm", "ca"])
+@pytest.mark.parametrize("maker", ["lm", "ca", "copy"])
 def test_rows_at_is_one_graph(maker: str) -> None:
     """Under fullgraph, `torch.compile` refuses whatever would hand a tensor's value to Python."""
     ensemble = ensemble_of(maker)

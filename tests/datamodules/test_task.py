@@ -8,13 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datamodules import SPLITS, CellularAutomata, LinearMap, Split, States, Target, Task
+from datamodules import SPLITS, CellularAutomata, Copying, LinearMap, Split, States, Target, Task
 
 TASKS: list[Task] = [
     LinearMap(),
     LinearMap(70, 5, 3, task_seed=1, data_seed=2),
     CellularAutomata(),
     CellularAutomata(9, 4, 0, 2, 3, 5, task_seed=1, data_seed=2),
+    Copying(),
+    Copying(20, 70, 1, 9, task_seed=1, data_seed=2),
 ]
 STATES = [task for task in TASKS if isinstance(task, States)]
 
@@ -30,6 +32,8 @@ def digest(tokens: torch.Tensor) -> str:
         (1, "6bf3b24631c031d1", "ddb52e9bb9e26533"),
         (2, "5d38c5a52f7143d2", "f3566e2a13f0cc4f"),
         (3, "a7f94b05540e54fe", "e54ba69bfa3e2747"),
+        (4, "a292961fd1c93c13", "7682f7e175441c00"),
+        (5, "58735e089a29c11a", "26e97ae4b7d2d9ac"),
     ],
 )
 def test_tokens_are_pinned(number: int, train: str, held_out: str) -> None:
