@@ -1,25 +1,30 @@
-"""``python -m benchmark``: train, evaluate, list, check, measure and begin."""
+"""``python -m benchmark``: finds the command, and turns whatever goes wrong in it into one line and an exit code."""
 
-import importlib
-import logging
 import os
-import signal
 import sys
 import warnings
-from pathlib import Path
+from importlib import import_module
 
-from benchmark.lock import InUse
+from benchmark.lock import IN_USE, InUse
 
-DESCRIPTION = """How fast, and how reliably over seeds, does an architecture learn a sparse attention pattern?
+# No command is imported before it is asked for, and nothing heavy before it runs: torch alone takes seconds.
+COMMANDS = {
+    "fit": "Train an architecture on a task; leaves one record for each seed",
+    "validate": "Print the metrics of a checkpoint on the held-out evaluation set",
+    "test": "Print the metrics of a checkpoint on the test set, which nothing in training has seen",
+    "resume": "Go on with a run that has not ended, from its last checkpoint",
+    "sweep": "Run many seeds of many architectures on the cells of a suite; it can be interrupted",
+    "list": "Name architectures, tasks and suites, those of installed plugins too",
+    "check": "Run the contract on a tiny instance of an architecture, and measure what it costs",
+    "new": "Write a new architecture, which trains and passes `check` as it is",
+    "replay": "Make the first steps of a run anew from its record, and compare",
+    "speed": "Measure tokens per CPU-second and memory by length, and the speed of many seeds",
+}
+"""Every command, with what it does. All but those of LightningCLI have a file in `benchmark.cli`."""
 
-Other commands: `list` names architectures, tasks and suites; `resume RUN_FOLDER` goes on with an unfinished run;
-`check NAME` runs an architecture's contract, `new NAME` writes a new one to start from, `speed` times them all;
-`sweep` runs many seeds of many architectures on the cells of a suite, `replay RECORD` repeats a run's first steps."""
-INTERRUPTED = 130
-IN_USE = 4
 LIGHTNING = ("fit", "validate", "test")
-OWN = ("check", "new", "replay", "speed", "sweep")
-"""Commands that a module of the same name runs: `benchmark.NAME.NAME_command`."""
+HELP = ("-h", "--help", "help")
+INTERRUPTED = 130
 DEBUG = "JSONARGPARSE_DEBUG"
 """Set this environment variable to true to see the traceback of a mistake."""
 
@@ -28,16 +33,16 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code is 0 when it did its work (a censored run did), 1 after an error in it, 2 for a
     mistake of the caller, 3 for a run that diverged, 4 where another process works on the run, 128 + signal for one
     that was interrupted."""
-    args = sys.argv[1:] if argv is None else argv
+    warnings.showwarning = _show_warning
     try:
-        return _run(args)
+        return _run(sys.argv[1:] if argv is None else argv)
     except InUse as error:
         print(f"error: {error}", file=sys.stderr)
         return IN_USE
     except (ValueError, OSError) as error:
         if os.environ.get(DEBUG) == "true":
             raise
-        from benchmark.messages import reason
+        from benchmark.config.errors import reason
 
         print(f"error: {reason(error)}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
@@ -47,61 +52,34 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: list[str]) -> int:
-    warnings.showwarning = _show_warning
-    from benchmark.plugins import load_plugins
-
-    load_plugins()
-    if args[:1] == ["list"]:
-        from benchmark.listing import print_list
-
-        print_list()
+    command, *words = args or HELP
+    if command in HELP:
+        print(_overview())
         return 0
-    if args[:1] == ["resume"]:
-        return _resume(args[1:])
-    if args and args[0] in OWN:
-        code: int = getattr(importlib.import_module(f"benchmark.{args[0]}"), f"{args[0]}_command")(args[1:])
-        return code
-    if args and args[0] not in LIGHTNING and not args[0].startswith("-"):
-        from benchmark.messages import unknown_command
+    if command in LIGHTNING:
+        from benchmark.cli.lightning import run
 
-        raise ValueError(unknown_command(args[0], [*LIGHTNING, "list", "resume", *OWN]))
-    return _lightning(args or ["--help"])
+        return run(args)
+    if command not in COMMANDS:
+        from benchmark.config.errors import unknown, unknown_option
 
+        if command.startswith("-"):
+            raise ValueError(f"{unknown_option(command, ['help'])} (options follow the command)")
+        raise ValueError(unknown("command", command, COMMANDS))
+    from benchmark.cli.parser import CommandParser
 
-def _lightning(args: list[str], folder: Path | None = None) -> int:
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        # The first process decides on a Ctrl-C: Lightning would kill it if another one ended while it starts.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from benchmark.cli.train import BenchmarkCLI
-
-    _quiet()
-    cli = BenchmarkCLI(args, DESCRIPTION, folder)
-    return 0 if cli.outcome is None else cli.outcome.exit_code
+    module = import_module(f"benchmark.cli.{command}")
+    parser = CommandParser(command, description=f"{COMMANDS[command]}.")
+    module.add_arguments(parser)
+    code: int = module.run(parser.parse(words))
+    return code
 
 
-def _resume(args: list[str]) -> int:
-    from benchmark.checkpoint import CHECKPOINT
-    from benchmark.run import CONFIG, finished_record
-
-    if len(args) != 1 or args[0].startswith("-"):
-        print("usage: python -m benchmark resume RUN_FOLDER", file=sys.stderr)
-        return 0 if args in (["-h"], ["--help"]) else 2
-    folder = Path(args[0])
-    if not (folder / CONFIG).is_file():
-        raise ValueError(f"{folder}: is not a run folder (it has no {CONFIG})")
-    if finished := finished_record(folder):
-        raise ValueError(f"{folder}: this run has ended ({finished.status}); there is nothing to resume")
-    checkpoint = ["--ckpt_path", str(folder / CHECKPOINT)] if (folder / CHECKPOINT).exists() else []
-    return _lightning(["fit", "--config", str(folder / CONFIG), *checkpoint], folder)
-
-
-def _quiet() -> None:
-    """Keep Lightning's advice away: what it says of devices and workers does not apply or stands in the record."""
-    import lightning.pytorch  # noqa: F401  (importing it sets the level of its loggers)
-
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module=r"lightning\.|torch\.utils\.tensorboard|tensorboard")
+def _overview() -> str:
+    """All commands, a line each."""
+    lines = [f"  {name:10}{summary}" for name, summary in COMMANDS.items()]
+    usage = ["usage: python -m benchmark COMMAND [...]", "", "commands:", *lines, ""]
+    return "\n".join([*usage, "python -m benchmark COMMAND --help lists the options of a command."])
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *args: object, **kwargs: object) -> None:

@@ -11,6 +11,9 @@ from typing import BinaryIO
 LOCK = ".lock"
 """In a run folder: held by whoever trains there."""
 
+IN_USE = 4
+"""Exit code where another process works on the run."""
+
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 

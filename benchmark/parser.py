@@ -8,7 +8,7 @@ from typing import ClassVar, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 
 from architectures import ARCHITECTURES
-from benchmark import messages
+from benchmark.config import errors as messages
 from benchmark.identity import SEEDS
 from datamodules import TASKS
 

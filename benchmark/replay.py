@@ -1,4 +1,4 @@
-"""``python -m benchmark replay RECORD``: does a run begin as its record says?
+"""Does a run begin as its record says?
 
 A run is a function of its record, so its first steps can be made anew from the record alone. Architecture and task are
 looked up by their registered names, and every option goes to their constructors as the plain value it is: nothing that
@@ -7,7 +7,6 @@ a record says is imported or executed.
 
 import logging
 import math
-import sys
 import typing
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.commands import CommandParser, architecture, architectures_of_file, said
-from leaderboard.record import Record, read_record
+from benchmark.config.errors import said
+from benchmark.config.plugins import architecture
+from leaderboard.record import Record
 
 # Measured on runs of all six architectures on both tasks, learning rates 3e-4 to 1e-2 after a warm-up of 100 steps:
 # other vector instructions (AVX2), another backend, or float64 throughout move no loss of the first 20 steps by more
@@ -57,37 +57,6 @@ class Replay:
     device: str
     parameters: int
     flops_per_token: float | None
-
-
-def replay_command(words: list[str]) -> int:
-    """Replay and print one line; the exit code is 0 if the record agrees, 1 if it differs or cannot be replayed here.
-
-    Args:
-        words: the command line after ``replay``.
-
-    Raises:
-        ValueError: a mistake in the command, or no valid record, in one line.
-    """
-    parser = CommandParser("replay", description="Make the first steps of a run anew from its record, and compare.")
-    parser.add_argument("record", metavar="RECORD", help="a record.json, or the folder that holds it")
-    parser.add_argument("--plugin", type=str, default="", help="Python file that registers the architecture; it is run")
-    config = parser.parse(words)
-    path = Path(config.record)
-    path = path / "record.json" if path.is_dir() else path
-    record = read_record(path)
-    if config.plugin:
-        architectures_of_file(Path(config.plugin))
-    try:
-        result = replay(record)
-    except Mismatch as problem:
-        print(f"{path}: {problem}", file=sys.stderr)
-        return 1
-    flops = "" if result.flops_per_token is None else f", {result.flops_per_token:,.0f} FLOPs a token"
-    print(
-        f"{path}: agrees: first batch, {result.n_losses} losses (largest relative difference {result.difference:.1e} of"
-        f" {result.tolerance:.0e} allowed, on {result.device}), {result.parameters:,} parameters{flops}"
-    )
-    return 0
 
 
 def replay(record: Record) -> Replay:
@@ -149,7 +118,7 @@ def _compared(record: Record, device: str) -> Replay:
     from benchmark.environment import flops_per_token
     from benchmark.identity import identify
     from benchmark.recorder import Diverged, RunRecorder, batch_hash
-    from benchmark.seed_step import built
+    from benchmark.speed.seed_step import built
 
     module, data = built(_content(record), 0)
     optimizer, protocol = module.optimizer_config, module.protocol

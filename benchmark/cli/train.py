@@ -14,8 +14,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from architectures import SequenceModel
-from benchmark import messages
 from benchmark.checkpoint import Checkpointer, check_checkpoint
+from benchmark.config import errors as messages
 from benchmark.ensemble_module import EnsembleData, EnsembleModule
 from benchmark.ensemble_recorder import seed_folder
 from benchmark.ensemble_run import ensemble_module, ensemble_recorder, members, run_recorder

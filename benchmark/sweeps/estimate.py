@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.ensemble_run import Member
-from benchmark.measure import cpu_seconds, one_thread
+from benchmark.speed.measure import cpu_seconds, one_thread
 from benchmark.sweeps.plan import Entry, Plan
 from benchmark.sweeps.progress import duration, run_seconds
 from benchmark.sweeps.reading import Reader

@@ -10,7 +10,7 @@ from multiprocessing import connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from benchmark.__main__ import IN_USE
+from benchmark.lock import IN_USE
 from benchmark.run import finished_record
 from benchmark.sweeps.engine import Ended, Engine
 from benchmark.sweeps.plan import Unit

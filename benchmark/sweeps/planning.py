@@ -9,7 +9,7 @@ import yaml
 from jsonargparse import Namespace
 
 from architectures import ARCHITECTURES
-from benchmark import messages
+from benchmark.config import errors as messages
 from benchmark.protocol import OptimizerConfig, Protocol
 from benchmark.sweeps.grid import Axis, Value, name_of, points, value_text
 from benchmark.sweeps.plan import SEEDS, Entry, Plan

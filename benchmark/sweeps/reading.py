@@ -12,9 +12,9 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
-from benchmark import messages
 from benchmark.cli.train import BenchmarkCLI
-from benchmark.commands import said
+from benchmark.config import errors as messages
+from benchmark.config.errors import said
 from benchmark.ensemble_run import Member, members
 from benchmark.parser import BenchmarkParser
 

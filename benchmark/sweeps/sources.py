@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from architectures import ARCHITECTURES
-from benchmark.commands import architecture
+from benchmark.config.errors import unknown
+from benchmark.config.plugins import architecture
 from benchmark.sweeps.reading import OF_ONE_RUN
-from benchmark.sweeps.suite import Cell, Setup, load_suite, options_of, read_yaml, unknown
+from benchmark.sweeps.suite import Cell, Setup, load_suite, options_of, read_yaml
 from datamodules import TASKS
 
 TRAINER = {"devices": 1, "enable_progress_bar": False, "logger": False}

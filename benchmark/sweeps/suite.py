@@ -12,9 +12,8 @@ A suite is a YAML file whose first line is a comment that says what it is::
       transformer: {model: {n_heads: 8}, lr: {lm: 1.0e-3}}    # its own options, and its learning rate on each task
 """
 
-import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +21,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from architectures import ARCHITECTURES
-from benchmark.listing import SUITES
+from benchmark.config.catalogue import SUITES
+from benchmark.config.errors import unknown
 from datamodules import TASKS
 
 Options = dict[str, Any]
@@ -106,14 +106,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ValueError(f"{path}: must be a mapping of names")
     return content
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """One line for a name that does not exist, with the nearest one that does."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return f"unknown {kind} '{name}': {hint}known names are {', '.join(known) or '(none)'}"
 
 
 def options_of(cls: type, options: Mapping[str, Any]) -> Options:

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from architectures import ARCHITECTURES, SequenceModel
-from benchmark import check
 from benchmark.__main__ import main
-from benchmark.contract import CHECKS
+from benchmark.contract import CHECKS, lines
 
 MODEL = '''
 import torch
@@ -40,8 +39,8 @@ BROKEN = MODEL.format(mix="x.no_such_thing")
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "BATCH_SIZE", 1)
-    monkeypatch.setattr(check, "STEPS", 1)
+    monkeypatch.setattr(lines, "BATCH_SIZE", 1)
+    monkeypatch.setattr(lines, "STEPS", 1)
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +76,7 @@ def test_a_registered_architecture_passes(capsys: pytest.CaptureFixture[str]) ->
     code, table, head = run(capsys, "transformer", "--fast")
     assert code == 0
     assert "with default options, --model.positions rotary, --model.positions none" in head
-    titles = [check.title(function) for function in CHECKS]
+    titles = [lines.title(function) for function in CHECKS]
     assert list(table) == [*titles, "parameters", "state", "backend", "many seeds", "speed"]
     assert {table[title][0] for title in titles if title != "streaming"} == {"passed"}
     assert table["streaming"] == ("not offered", "no state of fixed size to stream with")
@@ -96,7 +95,7 @@ def test_a_registered_architecture_passes(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_streaming_one_tells_its_state(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, table, _ = run(capsys, repository / "benchmark" / "starting_point.py", "--fast")
+    code, table, _ = run(capsys, repository / "benchmark" / "contract" / "starting_point.py", "--fast")
     assert code == 0
     assert table["streaming"][0] == "passed"
     assert table["state"] == ("measured", f"{128 * 4} bytes a sequence")
@@ -146,8 +145,8 @@ def test_options_reach_the_model_and_stay_fixed(
         """Something."""
         seen.append(options)
 
-    monkeypatch.setattr(check, "CHECKS", (check_something,))
-    monkeypatch.setattr(check, "TRAINING_CHECKS", (check_something,))
+    monkeypatch.setattr(lines, "CHECKS", (check_something,))
+    monkeypatch.setattr(lines, "TRAINING_CHECKS", (check_something,))
     code, table, _ = run(capsys, "transformer", "--model.d_model", "16", "--model.positions=rotary")
     assert code == 0
     assert seen == [{"d_model": 16, "positions": "rotary"}] * 2  # one that trains, one that does not
@@ -163,8 +162,8 @@ def test_which_variant_fails_is_told(monkeypatch: pytest.MonkeyPatch, capsys: py
         if options:
             raise AssertionError("is wrong")
 
-    monkeypatch.setattr(check, "CHECKS", (check_something,))
-    code, table, _ = run(capsys, "transformer", "--fast")
+    monkeypatch.setattr(lines, "CHECKS", (check_something,))
+    code, table, _ = run(capsys, "--fast", "transformer")
     assert code == 1
     assert table["something"] == ("failed", "is wrong (with --model.positions rotary); 2 of 3 variants fail")
 
@@ -172,8 +171,9 @@ def test_which_variant_fails_is_told(monkeypatch: pytest.MonkeyPatch, capsys: py
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "NAME must come first: python -m benchmark check NAME"),
-        (["--fast", "transformer"], "NAME must come first"),
+        ([], "NAME is missing: see --help"),
+        (["--model.d_model", "16", "transformer"], "unknown option --model.d_model: see --help"),
+        (["transformer", "mamba"], "there is no place for 'mamba': see --help"),
         (["transfomer"], "unknown architecture 'transfomer': did you mean transformer? known names are "),
         (["zzz"], "unknown architecture 'zzz': known names are"),
         (["transformer", "--model.n_hedas", "3"], "unknown option --model.n_hedas: did you mean --model.n_heads"),

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from architectures import ARCHITECTURES
-from benchmark import new
 from benchmark.__main__ import main
+from benchmark.contract import new
 from leaderboard.record import read_record
 from tests.benchmark.runs import start
 
@@ -23,12 +23,12 @@ from tests.benchmark.runs import start
 @pytest.fixture
 def template() -> Iterator[ModuleType]:
     """The template as a module, registered for the length of a test."""
-    from benchmark import starting_point
+    from benchmark.contract import starting_point
 
     yield starting_point
     ARCHITECTURES.pop("starting_point", None)
-    sys.modules.pop("benchmark.starting_point", None)
-    sys.modules["benchmark"].__dict__.pop("starting_point", None)
+    sys.modules.pop("benchmark.contract.starting_point", None)
+    sys.modules["benchmark.contract"].__dict__.pop("starting_point", None)
 
 
 @pytest.fixture
@@ -157,8 +157,8 @@ REFUSED = [
     (["occupied"], "occupied.py exists already: choose another name"),
     (["numpy", "--out", "new_folder"], "a package 'numpy' would hide the Python module of this name"),
     (["fine", "--out", "checkout"], "--out: checkout exists already: choose a new folder"),
-    (["fine", "--outt", "x"], "unknown option outt: did you mean --out?"),
-    ([], "the following arguments are required: name"),
+    (["fine", "--outt", "x"], "unknown option --outt: did you mean --out?"),
+    ([], "NAME is missing: see --help"),
 ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import plugins
+from benchmark.config import plugins
 from leaderboard.record import read_record
 
 

@@ -209,7 +209,7 @@ def _forget() -> None:
 def test_the_command(
     record: Record, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark.commands import architectures_of_file
+    from benchmark.config.plugins import architectures_of_file
 
     architectures_of_file(plugin)
     code, folder = fit(["--model=drops", *LM[4:], "--picture=false"], tmp_path, "a", STEPS, EVERY)
@@ -236,7 +236,7 @@ def test_the_command(
         ([str(plugin)], f"error: {plugin}: "),
         ([], "error: "),
         ([str(path), "--plugin", "gone.py"], "error: gone.py: no such file"),
-        ([str(path), "--plugn", "x"], "error: unknown option plugn: did you mean --plugin?"),
+        ([str(path), "--plugn", "x"], "error: unknown option --plugn: did you mean --plugin?"),
     ]:
         code, out, err = said(*words)
         assert (code, out) == (2, "") and err.startswith(line) and err.count("\n") == 1, err

@@ -9,9 +9,9 @@ import torch
 from benchmark.__main__ import main
 from benchmark.ensemble_step import WARM_UP_STEPS
 from benchmark.environment import flops_per_token
-from benchmark.seed_speed import SeedSpeed, measure_on_gpu
-from benchmark.seed_speed_table import header, markdown, rows
-from benchmark.seed_step import MATRIX, SeedStep, built, matrix_product_flops, rate
+from benchmark.speed.seed_speed import SeedSpeed, measure_on_gpu
+from benchmark.speed.seed_speed_table import header, markdown, rows
+from benchmark.speed.seed_step import MATRIX, SeedStep, built, matrix_product_flops, rate
 from tests.benchmark.sweep_helpers import SUITE
 
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def test_rate_of_something_that_takes_a_known_time() -> None:
 
 
 def test_matrix_product_is_counted_as_its_operations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.seed_step.rate", lambda step, seconds, wait: 3.0)
+    monkeypatch.setattr("benchmark.speed.seed_step.rate", lambda step, seconds, wait: 3.0)
     assert matrix_product_flops(CPU, 0.0) == 3 * 2 * MATRIX**3
 
 
@@ -66,9 +66,9 @@ def test_ensembles_are_measured_alone_and_together(monkeypatch: pytest.MonkeyPat
         step()  # type: ignore[operator]
         return 1.0
 
-    monkeypatch.setattr("benchmark.seed_speed.rate", once)
-    monkeypatch.setattr("benchmark.seed_speed.matrix_product_flops", lambda device, seconds: 1e6)
-    monkeypatch.setattr("benchmark.seed_speed.ENSEMBLES", (2, 3))
+    monkeypatch.setattr("benchmark.speed.seed_speed.rate", once)
+    monkeypatch.setattr("benchmark.speed.seed_speed.matrix_product_flops", lambda device, seconds: 1e6)
+    monkeypatch.setattr("benchmark.speed.seed_speed.ENSEMBLES", (2, 3))
     broken = {**CONTENT, "model": {"class_path": "transformer", "init_args": {"d_model": 15, "n_heads": 2}}}
     result, error = measure_on_gpu({"transformer": CONTENT, "broken": broken}, 0.0, CPU)
     assert result.rates == {"alone": 1.0, "2 seeds": 2.0, "3 seeds": 3.0}

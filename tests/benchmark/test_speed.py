@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from architectures import ARCHITECTURES, MLPMixer, SequenceModel, Transformer
-from benchmark import speed
 from benchmark.__main__ import main
-from benchmark.measure import VOCAB_SIZE, TrainingStep, cpu_seconds, one_thread, peak_bytes, sized
-from benchmark.speed import Entry, Timing
-from benchmark.speed_peers import PEERS, Peer
-from benchmark.speed_table import header, markdown, rows
+from benchmark.speed import lengths
+from benchmark.speed.lengths import Entry, Timing
+from benchmark.speed.lengths_table import header, markdown, rows
+from benchmark.speed.measure import VOCAB_SIZE, TrainingStep, cpu_seconds, one_thread, peak_bytes, sized
+from benchmark.speed.peers import PEERS, Peer
 
 MIB = 2**20
 
@@ -172,8 +172,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         order.append((type(step.model).__name__, step.tokens.shape[1] - 1))
         return cpu_seconds(step)
 
-    monkeypatch.setattr(speed, "TOKENS", 64)
-    monkeypatch.setattr(speed, "cpu_seconds", record)
+    monkeypatch.setattr(lengths, "TOKENS", 64)
+    monkeypatch.setattr(lengths, "cpu_seconds", record)
     file = tmp_path / "speed.md"
     words = ["--lengths", "16,8", "--rounds", "2", "--no_peers", "--part", "lengths", "--out", str(file)]
     assert main(["speed", "--models", "mlp_mixer", *words]) == 0
@@ -199,7 +199,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         (["--lengths", "128,x"], "--lengths must be whole numbers from 1 up with commas between, like 128,512; got '"),
         (["--lengths", "0"], "--lengths must be whole numbers"),
         (["--rounds", "0"], "--rounds: 0 does not conform to restriction v>0"),
-        (["--round", "2"], "unknown option round: did you mean --rounds?"),
+        (["--round", "2"], "unknown option --round: did you mean --rounds?"),
         (["--out", "no/such/folder.md"], "--out: no/such/folder.md is not a file in a folder that exists"),
         (["--out", "."], "--out: . is not a file in a folder that exists"),
     ],
@@ -207,7 +207,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_a_mistake_is_one_line(
     words: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(speed, "measure", lambda *args: pytest.fail("measured"))
+    monkeypatch.setattr(lengths, "measure", lambda *args: pytest.fail("measured"))
     assert main(["speed", *words]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from architectures import ARCHITECTURES
-from benchmark.listing import SUITES
+from benchmark.config.catalogue import SUITES
 from benchmark.sweeps.planning import make_plan
 from benchmark.sweeps.suite import Cell, load_suite
 from leaderboard.record import Record

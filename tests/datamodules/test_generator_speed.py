@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 
-from benchmark import generator_speed
+from benchmark.speed import generator_speed
 from datamodules import CellularAutomata, LinearMap
 from tests.oracles import cellular_automata, linear_map
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark.__main__ import OWN
+from benchmark.__main__ import COMMANDS
 from benchmark.replay import COARSE_TOLERANCE, TOLERANCE
 from leaderboard import submission
 from leaderboard.__main__ import main
@@ -30,7 +30,7 @@ def test_every_command_is_there(text: str) -> None:
     said = [tuple(words[2:4]) for words in commands(text) if words[:2] == ["python", "-m"]]
     assert len(said) == len(commands(text)) - 1  # all but setting up
     assert [name for room, name in said if room == "leaderboard"] == ["show", "check", "submit", "validate"]
-    assert {name for room, name in said if room == "benchmark"} == {"new", "check", "sweep"} <= set(OWN)
+    assert {name for room, name in said if room == "benchmark"} == {"new", "check", "sweep"} <= set(COMMANDS)
 
 
 def test_the_options_of_submit(text: str, capsys: pytest.CaptureFixture[str]) -> None:

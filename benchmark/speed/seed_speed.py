@@ -17,12 +17,12 @@ from typing import Any
 import torch
 import yaml
 
-from benchmark.commands import said
+from benchmark.config.errors import said
 from benchmark.ensemble import Ensemble
 from benchmark.ensemble_step import WARM_UP_STEPS, EnsembleStep
 from benchmark.environment import flops_per_token, usable_cores
-from benchmark.measure import one_thread, peak_bytes
-from benchmark.seed_step import Content, SeedStep, built, matrix_product_flops, rate, synchroniser
+from benchmark.speed.measure import one_thread, peak_bytes
+from benchmark.speed.seed_step import Content, SeedStep, built, matrix_product_flops, rate, synchroniser
 from datamodules import TaskEnsemble
 
 ENSEMBLES = (8, 32, 128)
@@ -111,7 +111,7 @@ def _workers(count: int) -> Any:
 
 def _work(pipe: Connection) -> None:
     """The body of such a process: until its parent ends."""
-    from benchmark.plugins import load_plugins
+    from benchmark.config.plugins import load_plugins
 
     load_plugins()
     cpu = torch.device("cpu")
@@ -199,7 +199,7 @@ def _ensemble_step(content: Content, n_seeds: int, device: torch.device) -> Call
 
 def harness_ratio(content: Content, seconds: float, steps_per_s: float) -> float:
     """What the harness, as a sweep runs it, costs a step: CPU time as a multiple of a bare loop's."""
-    from benchmark.overhead import BLOCK, cpu_ratio  # here, because it imports this module's command line
+    from benchmark.speed.overhead import BLOCK, cpu_ratio  # here, because it imports this module's command line
 
     with tempfile.TemporaryDirectory() as folder, one_thread():
         file = Path(folder, "config.yaml")

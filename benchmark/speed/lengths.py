@@ -1,4 +1,4 @@
-"""``python -m benchmark speed``: what training costs each architecture, all in one run: a token, and many seeds.
+"""What training on a token costs each architecture by length: the first part of ``python -m benchmark speed``.
 
 Forward, backward and AdamW on one thread, in CPU time, so that other programs count as little as possible. What they do
 to caches and clock rates still counts: therefore the models take turns, one step each a round, and the fastest round
@@ -8,22 +8,18 @@ stands for each, because every disturbance only adds time. The first step, which
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from jsonargparse import ActionYesNo
-from jsonargparse.typing import PositiveFloat, PositiveInt
 from rich.console import Console
 from rich.progress import Progress
 from torch import nn
 
 from architectures import ARCHITECTURES
-from benchmark import seed_speed_table
-from benchmark.commands import CommandParser, architecture, said
-from benchmark.measure import TrainingStep, cpu_seconds, one_thread, peak_bytes, sized
-from benchmark.seed_speed import measure_seeds
-from benchmark.speed_peers import PEERS
+from benchmark.config.errors import said
+from benchmark.config.plugins import architecture
+from benchmark.speed.measure import TrainingStep, cpu_seconds, one_thread, peak_bytes, sized
+from benchmark.speed.peers import PEERS
 from benchmark.sweeps.sources import bases
 
 D_MODEL, N_LAYERS, TOKENS = 128, 2, 4096
@@ -86,54 +82,6 @@ class Entry:
             self.timings.clear()
         else:
             self.timings[length] = Timing(step)
-
-
-def speed_command(words: list[str]) -> int:
-    """Measure and print; the exit code is 1 if a registered architecture could not be measured, otherwise 0.
-
-    Args:
-        words: the command line after ``speed``.
-
-    Raises:
-        ValueError: a mistake in the command, in one line.
-    """
-    from benchmark.speed_table import markdown, print_table
-
-    parser = CommandParser(
-        "speed",
-        description="Tokens a CPU-second of training and memory a token by length; seed-steps a second of many seeds.",
-    )
-    parser.add_argument("--models", type=str, default="", help=f"names with commas between; all, and {BASELINE} always")
-    parser.add_argument("--lengths", type=str, default="128,512,2048", help="positions, with commas between")
-    parser.add_argument("--rounds", type=PositiveInt, default=5, help="the fastest of so many counts")
-    parser.add_argument("--peers", action=ActionYesNo, default=True, help="the transformers library's models too")
-    parser.add_argument("--part", type=Literal["all", "lengths", "seeds"], default="all", help="tables to make")
-    parser.add_argument("--suite", type=str, default="", help="of the cell for seeds; lite, on a GPU paper")
-    parser.add_argument("--cell", type=str, default="", help="of that suite; its first one")
-    parser.add_argument("--seconds", type=PositiveFloat, default=3.0, help="that each measurement of seeds takes")
-    parser.add_argument("--out", type=str, default="", help="write the tables into this Markdown file too")
-    config = parser.parse(words)
-    entries, lengths = chosen(config.models, config.peers), parsed_lengths(config.lengths)
-    cell = chosen_cell(config.suite, config.cell, config.models) if config.part != "lengths" else None
-    out = Path(config.out) if config.out else None
-    if out is not None and (out.is_dir() or not out.parent.is_dir()):
-        raise ValueError(f"--out: {out} is not a file in a folder that exists")
-
-    pages, failed = ["# Speed\n"], False
-    if config.part != "seeds":
-        measure(entries, lengths, config.rounds)
-        print_table(entries, lengths, config.rounds)
-        pages.append(markdown(entries, lengths, config.rounds))
-        failed = any(entry.ours and entry.error is not None for entry in entries)
-    if cell is not None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        results = measure_seeds(cell.contents, config.seconds, device)
-        seed_speed_table.print_table(results, cell.name, device)
-        pages.append(seed_speed_table.markdown(results, cell.name, device))
-        failed |= any(result.error is not None for result in results)
-    if out is not None:
-        out.write_text("\n".join(pages))
-    return int(failed)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,6 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from architectures import ARCHITECTURES
-from datamodules import TASKS
-
 OWNED = {
     "seed_everything": "--seed",
     "trainer.max_steps": "--protocol.max_steps",
@@ -33,18 +30,20 @@ def explain(message: str, words: Sequence[str], options: Iterable[str]) -> str:
     text = " ".join(message.split())
 
     def option_of(key: str) -> str:
-        """The option as the user wrote it: on the command line, or (in YAML) the key alone."""
-        written = [word.lstrip("-").partition("=")[0] for word in words if word.startswith("-")]
-        return next((name for name in written if name == key or name.endswith(f".{key}")), key)
+        """The option as the user wrote it: with its dashes on the command line, or (in YAML) the key alone."""
+        written = [word.partition("=")[0] for word in words if word.startswith("-")]
+        return next((word for word in written if re.search(rf"(^-+|\.){re.escape(key)}$", word)), key)
 
     patterns: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
         (r'^Parser key "(model|data)":.*Given value: (\S+)$', lambda m: _unknown_name(m[1], m[2])),
-        (r"[Uu]nrecognized arguments?: --?([^\s=]+)", lambda m: unknown_option(m[1], options)),
+        (r"[Uu]nrecognized arguments?: (--?[^\s=]+)", lambda m: unknown_option(m[1], options)),
+        (r"[Uu]nrecognized arguments?: (.*)$", lambda m: f"there is no place for '{m[1]}': see --help"),
         (r"Option '([^']+)' is not accepted", lambda m: unknown_option(option_of(m[1]), options)),
         (r"does not accept option '([^']+)'", lambda m: unknown_option(m[1], options)),
         (r"arguments are required: \w+\.(model|data)$", lambda m: f"--{m[1]} NAME is missing: {_known(m[1])}"),
+        (r"arguments are required: (\w+)", lambda m: f"{m[1].upper()} is missing: see --help"),
         (r"^Problems parsing config: (.*)$", lambda m: f"{_config_of(words)}: {m[1]}"),
-        (r'^Parser key "([^"]+)": (.*)$', lambda m: f"--{option_of(m[1])}: {_plain(m[2])}"),
+        (r'^Parser key "([^"]+)": (.*)$', lambda m: f"--{option_of(m[1]).lstrip('-')}: {_plain(m[2])}"),
     )
     for pattern, explanation in patterns:
         if match := re.search(pattern, text):
@@ -53,35 +52,52 @@ def explain(message: str, words: Sequence[str], options: Iterable[str]) -> str:
 
 
 def reason(error: Exception) -> str:
-    """What an exception says, on one line and without the parser's account of the types it tried."""
+    """The message of an exception, on one line and without the parser's account of the types it tried."""
     text = " ".join(str(error).split())
     match = re.search(r"Errors: - (.*) - Expected a <class 'NoneType'>", text)
     return match[1] if match else text
 
 
-def unknown_command(word: str, commands: Sequence[str]) -> str:
-    """One line for a command that does not exist."""
-    near = difflib.get_close_matches(word, commands, n=1, cutoff=0.5)
+def said(error: Exception) -> str:
+    """Type and message of an exception, on one line; the message alone if it is an AssertionError with one."""
+    text = " ".join(str(error).split())
+    return text if type(error) is AssertionError and text else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> str:
+    """One line for a name that does not exist, with the nearest one that does.
+
+    Args:
+        kind: of thing that is named.
+        name: as it was written.
+        known: names that exist.
+        where: it was written, like " for --model".
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"unknown command '{word}': {hint}commands are {', '.join(commands)}"
+    return f"unknown {kind} '{name}'{where}: {hint}known names are {', '.join(known) or '(none)'}"
 
 
-def unknown_option(name: str, options: Iterable[str]) -> str:
-    """One line for an option that does not exist: the one it is called here, or the nearest."""
-    if name in OWNED:
+def unknown_option(word: str, options: Iterable[str]) -> str:
+    """One line for an option that does not exist: the one it is called here, or the nearest.
+
+    Args:
+        word: as it was written: with dashes on a command line, a bare key in YAML.
+        options: that exist, without dashes; none if they are not known.
+    """
+    name, options = word.lstrip("-"), list(options)
+    if name in OWNED and (not options or OWNED[name].lstrip("-") in options):
         return f"unknown option --{name}: here it is {OWNED[name]}"
     # A bare key comes from YAML, where its parents stand on other lines: there the last parts are compared.
     known = {option if "." in name else option.rpartition(".")[2]: option for option in options}
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
     hint = f"did you mean {' or '.join('--' + known[key] for key in near)}?" if near else "see --help"
-    return f"unknown option {name if '.' not in name and name not in known else '--' + name}: {hint}"
+    return f"unknown option {word if '.' not in name and name not in known else '--' + name}: {hint}"
 
 
 def _unknown_name(key: str, name: str) -> str:
-    kind = {"model": "architecture", "data": "task"}[key]
-    near = difflib.get_close_matches(name, _names(key), n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]}? " if near else ""
-    return f"unknown {kind} '{name}' for --{key}: {hint}{_known(key)}"
+    return unknown({"model": "architecture", "data": "task"}[key], name, _names(key), f" for --{key}")
 
 
 def _config_of(words: Sequence[str]) -> str:
@@ -92,6 +108,9 @@ def _config_of(words: Sequence[str]) -> str:
 
 
 def _names(key: str) -> list[str]:
+    from architectures import ARCHITECTURES  # here, because they import torch
+    from datamodules import TASKS
+
     return sorted(ARCHITECTURES if key == "model" else TASKS)
 
 

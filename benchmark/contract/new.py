@@ -1,4 +1,4 @@
-"""``python -m benchmark new NAME``: the files of a new architecture, which trains and passes the contract as it is."""
+"""The files of a new architecture, which trains and passes the contract as it is."""
 
 import ast
 import builtins
@@ -12,9 +12,8 @@ from pathlib import Path
 
 import architectures
 from architectures import ARCHITECTURES
-from benchmark.commands import CommandParser
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = Path(__file__).with_name("starting_point.py")
 """A whole architecture; its names `starting_point` and `StartingPoint` are replaced by the new ones."""
 
@@ -51,39 +50,6 @@ dependencies = ["emergence-benchmark"]
 [tool.setuptools]
 py-modules = ["{name}"]
 """
-
-
-def new_command(words: list[str]) -> int:
-    """Write the files and print what to do next; the exit code is 0.
-
-    Args:
-        words: the command line after ``new``.
-
-    Raises:
-        ValueError: one line, if the name cannot be used or a file is there already; nothing is written then.
-    """
-    parser = CommandParser("new", description="Write a new architecture, which trains and passes `check` as it is.")
-    parser.add_argument("name", metavar="NAME", help="of the architecture: lower case, digits, underscores")
-    parser.add_argument("--out", type=str, default="", help="a new folder, for a package of your own outside the suite")
-    config = parser.parse(words)
-    name = str(config.name)
-    require_name(name)
-    if config.out:
-        folder = Path(config.out)
-        files, replaced, checked = package(name, folder), dict[Path, str](), str(folder / f"{name}.py")
-        trained = f"fit --config {folder / f'{name}.yaml'} --data lm"
-        install = [f"python -m pip install -e {folder}"]
-    else:
-        files, replaced = inside(name)
-        checked, trained, install = name, f"fit --model {name} --data lm", []
-    write(files, replaced)
-    for path in files:
-        print(f"wrote    {path}")
-    for path in replaced:
-        print(f"changed  {path}: it imports {class_name(name)}")
-    for command in [f"python -m benchmark check {checked}", *install, f"python -m benchmark {trained}"]:
-        print(f"next     {command}")
-    return 0
 
 
 def class_name(name: str) -> str:

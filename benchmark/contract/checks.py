@@ -20,7 +20,7 @@ from torch import Tensor
 
 from architectures import SequenceModel
 from architectures.model import ModelState
-from benchmark.contract_training import adamw, cross_entropy, train
+from benchmark.contract.training import adamw, cross_entropy, train
 from datamodules import CellularAutomata, LinearMap, States
 
 SMALL = {"d_model": 32, "n_layers": 2, "n_heads": 4}

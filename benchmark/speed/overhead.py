@@ -1,4 +1,4 @@
-"""What the harness costs a step, beside a bare PyTorch loop on the CPU: `python -m benchmark.overhead`.
+"""What the harness costs a step, beside a bare PyTorch loop on the CPU: `python -m benchmark.speed.overhead`.
 
 After every step of a real run (progress bar on a pseudo-terminal, TensorBoard, recorder, checkpointer) the bare loop
 makes one step of its own: the same model, optimizer, clipping, schedule and batches. So whatever else the machine does
@@ -52,7 +52,7 @@ class Cell:
 
 CELLS = (
     Cell("paper's lm", ("--model=transformer", "--data=lm"), 4, 1.05),
-    Cell("quickstart", (f"--config={Path(__file__).parents[1] / 'configs' / 'quickstart.yaml'}",), 12, 1.15),
+    Cell("quickstart", (f"--config={Path(__file__).parents[2] / 'configs' / 'quickstart.yaml'}",), 12, 1.15),
 )
 
 

@@ -1,4 +1,4 @@
-"""How fast the tasks make tokens, beside a plain NumPy loop over samples: `python -m benchmark.generator_speed`.
+"""How fast the tasks make tokens, beside a plain NumPy loop over samples: `python -m benchmark.speed.generator_speed`.
 
 Both sides make the default cells' training batches on one thread. They are timed in turns, several times, and the best
 round of each counts, because a shared machine disturbs single measurements.

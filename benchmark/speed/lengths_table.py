@@ -7,10 +7,10 @@ from statistics import median
 import torch
 
 from architectures import SequenceModel
-from benchmark import pages
 from benchmark.environment import hardware, versions
-from benchmark.measure import VOCAB_SIZE, one_thread
-from benchmark.speed import BASELINE, D_MODEL, N_LAYERS, TOKENS, Entry
+from benchmark.speed import pages
+from benchmark.speed.lengths import BASELINE, D_MODEL, N_LAYERS, TOKENS, Entry
+from benchmark.speed.measure import VOCAB_SIZE, one_thread
 
 NONE = "-"
 

@@ -1,0 +1,42 @@
+"""``python -m benchmark new NAME``: the files of a new architecture."""
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from benchmark.config.plugins import load_plugins
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add name and folder."""
+    parser.add_argument("name", metavar="NAME", help="of the architecture: lower case, digits, underscores")
+    parser.add_argument("--out", type=str, default="", help="a new folder, for a package of your own outside the suite")
+
+
+def run(args: Namespace) -> int:
+    """Write the files and print what to do next; the exit code is 0.
+
+    Raises:
+        ValueError: one line, if the name cannot be used or a file is there already; nothing is written then.
+    """
+    load_plugins()
+    from benchmark.contract.new import class_name, inside, package, require_name, write
+
+    name: str = args.name
+    require_name(name)
+    if args.out:
+        folder = Path(args.out)
+        files, replaced, checked = package(name, folder), dict[Path, str](), str(folder / f"{name}.py")
+        trained = f"fit --config {folder / f'{name}.yaml'} --data lm"
+        install = [f"python -m pip install -e {folder}"]
+    else:
+        files, replaced = inside(name)
+        checked, trained, install = name, f"fit --model {name} --data lm", []
+    write(files, replaced)
+    for path in files:
+        print(f"wrote    {path}")
+    for path in replaced:
+        print(f"changed  {path}: it imports {class_name(name)}")
+    for command in [f"python -m benchmark check {checked}", *install, f"python -m benchmark {trained}"]:
+        print(f"next     {command}")
+    return 0

@@ -1,0 +1,85 @@
+"""Architectures and tasks from elsewhere: other installed packages, and single files."""
+
+import importlib.util
+import sys
+import warnings
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.config.errors import said, unknown
+
+if TYPE_CHECKING:
+    from architectures import SequenceModel
+
+GROUPS = ("emergence_benchmark.architectures", "emergence_benchmark.tasks")
+
+
+def plugins() -> list[EntryPoint]:
+    """Everything that installed packages declare under the entry-point groups; nothing is imported."""
+    return [entry for group in GROUPS for entry in entry_points(group=group)]
+
+
+def load_plugins() -> None:
+    """Import what installed packages declare, so that it registers itself.
+
+    A plugin that fails to load warns with its reason and leaves the others as they are.
+    """
+    for entry in plugins():
+        try:
+            entry.load()
+        except Exception as error:  # whatever a stranger's package raises must not stop the suite
+            warnings.warn(f"plugin {entry.name} ({entry.value}) did not load: {said(error)}", stacklevel=2)
+
+
+def architecture(name: str) -> "type[SequenceModel]":
+    """A registered architecture.
+
+    Raises:
+        ValueError: one line with the nearest name and all of them, if there is none of this name.
+    """
+    from architectures import ARCHITECTURES
+
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    raise ValueError(unknown("architecture", name, sorted(ARCHITECTURES)))
+
+
+def architectures_of_file(path: Path) -> "list[type[SequenceModel]]":
+    """The architectures that a Python file registers; it is imported unless it is already.
+
+    Raises:
+        ValueError: one line, if the file is not there, cannot be imported or registers nothing.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    if not _registered_by(path):
+        # A name of its own, so that a file called random.py hides no module; in sys.modules, so that pickle finds it.
+        name = f"_file_{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path.resolve())
+        assert spec is not None and spec.loader is not None
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        sys.path.insert(0, str(path.resolve().parent))  # as for a script: it may import what lies beside it
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:  # whatever a stranger's file raises
+            del sys.modules[name]
+            raise ValueError(f"{path}: cannot be imported: {said(error)}") from error
+        finally:
+            sys.path.pop(0)
+    if not (found := _registered_by(path)):
+        raise ValueError(f'{path}: registers no architecture: put @register("name") above its class')
+    return found
+
+
+def _registered_by(path: Path) -> "list[type[SequenceModel]]":
+    from architectures import ARCHITECTURES
+
+    files = {cls: source_file(cls) for cls in ARCHITECTURES.values()}
+    return [cls for cls, file in files.items() if file is not None and file.exists() and path.samefile(file)]
+
+
+def source_file(cls: type) -> Path | None:
+    """The file of the module that defines a class."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return None if file is None else Path(file)

@@ -1,0 +1,1 @@
+"""What training costs: a token by length, many seeds, the harness, the tasks' tokens."""
