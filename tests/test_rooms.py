@@ -4,6 +4,7 @@ The rules are read off the source with `ast`, so an import inside a function or 
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,15 @@ FORBIDDEN = {
     # The leaderboard must start in a second on a machine without torch.
     "leaderboard": {"architectures", "benchmark", "datamodules", "lightning", "pytorch_lightning", "tests", "torch"},
 }
+COMMAND_LINE = re.compile(r"benchmark\.(cli|__main__)(\.|$)")
+STILL_ON_THE_COMMAND_LINE = {
+    "benchmark/speed/overhead.py": "trains through BenchmarkCLI",
+    "benchmark/sweeps/reading.py": "parses through BenchmarkCLI",
+    "benchmark/sweeps/server.py": "preloads BenchmarkCLI",
+    "benchmark/sweeps/worker.py": "runs the command resume",
+}
+"""Files below the command line that reach up to it. This list is to shrink; nothing may be added to it."""
+
 MAX_LINES = 400
 
 
@@ -60,6 +70,25 @@ def violations(root: Path) -> list[str]:
     return found
 
 
+def users_of_the_command_line(root: Path) -> list[str]:
+    """The files outside of the command line that import it, or name a module of it in a string."""
+    found = []
+    for path in sorted((root / "benchmark").rglob("*.py")):
+        where, source = path.relative_to(root), path.read_text(encoding="utf-8")
+        if where.parts[1] in {"cli", "__main__.py"}:
+            continue
+        names = [module for _, module in imports(source, ".".join(where.parts[:-1]))]
+        for node in ast.walk(ast.parse(source)):
+            match node:
+                case ast.Constant(value=str(text)):
+                    names.append(text)
+                case ast.ImportFrom(level=0, module=str(module), names=aliases):
+                    names += [f"{module}.{alias.name}" for alias in aliases]
+        if any(COMMAND_LINE.match(name) for name in names):
+            found.append(str(where))
+    return found
+
+
 def test_every_room_is_there(repository: Path) -> None:
     """A renamed room would otherwise pass unchecked."""
     assert [room for room in ROOMS if not (repository / room / "__init__.py").is_file()] == []
@@ -67,6 +96,28 @@ def test_every_room_is_there(repository: Path) -> None:
 
 def test_rooms_keep_their_walls(repository: Path) -> None:
     assert violations(repository) == []
+
+
+def test_nobody_uses_the_command_line(repository: Path) -> None:
+    assert users_of_the_command_line(repository) == list(STILL_ON_THE_COMMAND_LINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "found"),
+    [
+        ("benchmark/a.py", "def f():\n    from benchmark.cli.parser import CommandParser", True),
+        ("benchmark/a.py", "from benchmark import cli", True),
+        ("benchmark/deep/a.py", "import benchmark.__main__", True),
+        ("benchmark/deep/a.py", "from ..cli import parser", True),
+        ("benchmark/a.py", "PRELOAD = ['numba', 'benchmark.cli.train']", True),
+        ("benchmark/a.py", "import benchmark.climate\nfrom benchmark import config", False),
+        ("benchmark/cli/a.py", "from benchmark.cli.parser import CommandParser", False),
+        ("benchmark/__main__.py", "from benchmark.cli.parser import CommandParser", False),
+    ],
+)
+def test_a_planted_use_of_the_command_line_is_found(tmp_path: Path, name: str, source: str, found: bool) -> None:
+    plant(tmp_path, name, source)
+    assert users_of_the_command_line(tmp_path) == [name] * found
 
 
 def test_leaderboard_starts_without_torch(repository: Path) -> None:

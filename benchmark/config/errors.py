@@ -90,7 +90,8 @@ def unknown_option(word: str, options: Iterable[str]) -> str:
     if name in OWNED and (not options or OWNED[name].lstrip("-") in options):
         return f"unknown option --{name}: here it is {OWNED[name]}"
     # A bare key comes from YAML, where its parents stand on other lines: there the last parts are compared.
-    known = {option if "." in name else option.rpartition(".")[2]: option for option in options}
+    asked = [option for option in options if "." in name or not option.endswith(".help")]
+    known = {option if "." in name else option.rpartition(".")[2]: option for option in asked}
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
     hint = f"did you mean {' or '.join('--' + known[key] for key in near)}?" if near else "see --help"
     return f"unknown option {word if '.' not in name and name not in known else '--' + name}: {hint}"

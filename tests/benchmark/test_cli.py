@@ -100,12 +100,6 @@ def test_a_wrong_file_is_one_line(text: str, line: str, tmp_path: Path, capsys: 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_unknown_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    code, err = complaint(["fitt"], capsys)
-    assert code == 2
-    assert "unknown command 'fitt': did you mean fit?" in err
-
-
 def test_the_output_must_be_a_folder_that_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     code, err = complaint(["fit", *GOOD, "--out", str(tmp_path / "file")], capsys)
@@ -249,11 +243,3 @@ def test_validate_and_test_print_the_metrics(command: str, tmp_path: Path, capsy
     same = float(shown["loss_nats"]) == pytest.approx(final["loss_nats"], abs=1e-4)
     assert same == (command == "validate")  # the test set holds other sequences
     assert {"loss_scored_nats", "accuracy", "exact_match", "rows_solved"} <= set(shown)
-
-
-def test_list_names_everything_on_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    kinds = [tuple(line.split()[:2]) for line in lines]
-    assert {("architecture", name) for name in ARCHITECTURES} | {("task", name) for name in TASKS} <= set(kinds)
-    assert all(len(line.split()) > 4 for line in lines)

@@ -66,5 +66,13 @@ def test_an_installed_package_brings_an_architecture_and_a_broken_one_only_a_war
     assert len(warnings) == 2
     assert any("plugin broken_plugin" in line and "RuntimeError: no such kernel" in line for line in warnings)
     assert any("plugin greedy_plugin" in line and "'transformer'" in line for line in warnings)
+    listed = benchmark("list")
+    assert listed.returncode == 0
+    assert sum(line.startswith("warning: plugin ") for line in listed.stderr.splitlines()) == 2
+    lines = listed.stdout.splitlines()
+    assert [line.split(maxsplit=2) for line in lines if "[" in line] == [
+        ["architecture", "outsider", "From another package. [good_plugin]"]
+    ]
+    assert {line.split()[1] for line in lines} >= {"outsider", "transformer", "lm", "lite"}
     record = read_record(out / "lm" / "outsider" / "a" / "record.json")
     assert (record.architecture.name, record.architecture.config) == ("outsider", {"d_model": 8, "depth": 3})
