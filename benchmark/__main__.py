@@ -1,11 +1,9 @@
-"""``python -m benchmark``: finds the command, and turns whatever goes wrong in it into one line and an exit code."""
+"""``python -m benchmark``: finds the command and runs it."""
 
-import os
 import sys
-import warnings
 from importlib import import_module
 
-from benchmark.lock import IN_USE, InUse
+from benchmark.config.errors import reported
 
 # No command is imported before it is asked for, and nothing heavy before it runs: torch alone takes seconds.
 COMMANDS = {
@@ -24,31 +22,14 @@ COMMANDS = {
 
 LIGHTNING = ("fit", "validate", "test")
 HELP = ("-h", "--help", "help")
-INTERRUPTED = 130
-DEBUG = "JSONARGPARSE_DEBUG"
-"""Set this environment variable to true to see the traceback of a mistake."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code is 0 when it did its work (a censored run did), 1 after an error in it, 2 for a
     mistake of the caller, 3 for a run that diverged, 4 where another process works on the run, 128 + signal for one
     that was interrupted."""
-    warnings.showwarning = _show_warning
-    try:
-        return _run(sys.argv[1:] if argv is None else argv)
-    except InUse as error:
-        print(f"error: {error}", file=sys.stderr)
-        return IN_USE
-    except (ValueError, OSError) as error:
-        if os.environ.get(DEBUG) == "true":
-            raise
-        from benchmark.config.errors import reason
-
-        print(f"error: {reason(error)}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
-    except KeyboardInterrupt:
-        print("interrupted before the run began", file=sys.stderr)
-        return INTERRUPTED
+    words = sys.argv[1:] if argv is None else argv
+    return reported(lambda: _run(words))
 
 
 def _run(args: list[str]) -> int:
@@ -57,7 +38,7 @@ def _run(args: list[str]) -> int:
         print(_overview())
         return 0
     if command in LIGHTNING:
-        from benchmark.cli.lightning import run
+        from benchmark.cli.train import run
 
         return run(args)
     if command not in COMMANDS:
@@ -80,10 +61,6 @@ def _overview() -> str:
     lines = [f"  {name:10}{summary}" for name, summary in COMMANDS.items()]
     usage = ["usage: python -m benchmark COMMAND [...]", "", "commands:", *lines, ""]
     return "\n".join([*usage, "python -m benchmark COMMAND --help lists the options of a command."])
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *args: object, **kwargs: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

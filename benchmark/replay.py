@@ -5,14 +5,9 @@ looked up by their registered names, and every option goes to their constructors
 a record says is imported or executed.
 """
 
-import logging
 import math
-import typing
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmark.config.errors import said
@@ -76,8 +71,7 @@ def replay(record: Record) -> Replay:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng(), _quiet():
-            return _compared(record, device)
+        return _compared(record, device)
     except Mismatch:
         raise
     except Exception as error:  # an outside architecture may raise anything
@@ -87,7 +81,7 @@ def replay(record: Record) -> Replay:
 
 
 def _require_losses(record: Record) -> None:
-    from benchmark.recorder import N_FIRST_LOSSES
+    from benchmark.training.seed_log import N_FIRST_LOSSES
 
     n, expected = len(record.first_losses_nats), min(N_FIRST_LOSSES, record.steps)
     if record.status == "diverged" and expected == record.steps:
@@ -113,34 +107,26 @@ def _require_known(record: Record) -> None:
 
 
 def _compared(record: Record, device: str) -> Replay:
-    """What `replay` returns, compared from the cheapest to the dearest."""
-    from benchmark.emergence import EmergenceTracker
-    from benchmark.environment import flops_per_token
-    from benchmark.identity import identify
-    from benchmark.recorder import Diverged, RunRecorder, batch_hash
-    from benchmark.speed.seed_step import built
+    """Compare from the cheapest to the dearest."""
+    from benchmark.config.parser import config_of
+    from benchmark.training.environment import flops_per_token
+    from benchmark.training.recorder import Diverged, batch_hash
+    from benchmark.training.run import build
 
-    module, data = built(_content(record), 0)
-    optimizer, protocol = module.optimizer_config, module.protocol
-    config, seeds = record.architecture.config, record.seeds
-    identity = identify(module.model, config, data, protocol, optimizer, seeds.init_seed, record.precision)
+    run = build(config_of(record))
+    identity = run.members[0].identity
     _require_equal("task", identity.task, record.task)  # its version too
     _require_equal("protocol", identity.protocol, record.protocol)
-    _require_equal("first_batch_hash", batch_hash(data), record.first_batch_hash)
-    parameters = sum(parameter.numel() for parameter in module.model.parameters())
+    _require_equal("first_batch_hash", batch_hash(run.task, run.data.batch_size), record.first_batch_hash)
+    parameters = sum(parameter.numel() for parameter in run.model.parameters())
     _require_equal("parameters", parameters, record.parameters)
-    flops = None if record.flops_per_token is None else flops_per_token(module.model, module.task)
+    flops = None if record.flops_per_token is None else flops_per_token(run.model, run.task)
     _require_equal("flops_per_token", flops, record.flops_per_token)
-
-    # The callbacks of a fit, so that the steps are made as there; they write nothing unless they are asked to.
-    tracker = EmergenceTracker(module.task.targets, protocol.eval_every, protocol.stop_when_solved)
-    recorder = RunRecorder(Path(), identity, tracker, data, picture=False)
-    trainer = _trainer(record, device, [tracker, recorder])
     try:
-        trainer.fit(module, data)
+        log = run.first_steps(len(record.first_losses_nats), device)
     except Diverged as end:
         raise Mismatch(f"differs: {end} here") from end
-    pairs = list(_pairs(record, tracker.curves, recorder.first_losses))
+    pairs = list(_pairs(record, log.curves, log.first_losses))
     coarse = record.precision not in FULL_PRECISIONS or record.architecture.backend not in EVERYWHERE
     tolerance = COARSE_TOLERANCE if coarse else TOLERANCE
     for what, ours, theirs in pairs:
@@ -151,53 +137,6 @@ def _compared(record: Record, device: str) -> Replay:
             )
     largest = max(_difference(ours, theirs) for _, ours, theirs in pairs)
     return Replay(len(pairs), largest, tolerance, device, parameters, flops)
-
-
-def _content(record: Record) -> dict[str, Any]:
-    """The configuration of the record's run, as `built` takes it."""
-    protocol = record.protocol
-    cls = architecture(record.architecture.name)
-    data = {**record.task.config, "tokens_per_step": protocol.tokens_per_step}
-    return {
-        "model": {"class_path": record.architecture.name, "init_args": _typed(cls, record.architecture.config)},
-        "data": {"class_path": record.task.name, "init_args": {**data, "eval_sequences": protocol.eval_sequences}},
-        "optimizer": dict(record.optimizer),
-        "protocol": protocol.model_dump(include={"max_steps", "eval_every", "stop_when_solved"}),
-        **record.seeds.model_dump(),
-    }
-
-
-def _typed(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as the command line hands them over: JSON knows lists only, an option may be a tuple."""
-    try:
-        hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
-    except Exception:  # a stranger's annotations need not resolve
-        hints = {}
-    tuples = {name for name, hint in hints.items() if hint is tuple or typing.get_origin(hint) is tuple}
-    return {
-        name: list(value) if isinstance(value, tuple) and name not in tuples else value
-        for name, value in config.items()
-    }
-
-
-def _trainer(record: Record, device: str, callbacks: list[Any]) -> Any:
-    from lightning import Trainer
-
-    return Trainer(
-        accelerator="gpu" if device == "cuda" else "cpu",
-        devices=1,
-        precision=record.precision,  # type: ignore[arg-type]
-        callbacks=callbacks,
-        max_steps=len(record.first_losses_nats),
-        max_epochs=-1,
-        val_check_interval=record.protocol.eval_every,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=-1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-    )
 
 
 def _pairs(
@@ -219,19 +158,3 @@ def _require_equal(what: str, ours: object, theirs: object) -> None:
 def _difference(ours: float, theirs: float) -> float:
     """Relative to the record's."""
     return 0.0 if ours == theirs else abs(ours - theirs) / abs(theirs) if theirs else math.inf
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Lightning's advice on devices and workers."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

@@ -21,14 +21,6 @@ FORBIDDEN = {
     "leaderboard": {"architectures", "benchmark", "datamodules", "lightning", "pytorch_lightning", "tests", "torch"},
 }
 COMMAND_LINE = re.compile(r"benchmark\.(cli|__main__)(\.|$)")
-STILL_ON_THE_COMMAND_LINE = {
-    "benchmark/speed/overhead.py": "trains through BenchmarkCLI",
-    "benchmark/sweeps/reading.py": "parses through BenchmarkCLI",
-    "benchmark/sweeps/server.py": "preloads BenchmarkCLI",
-    "benchmark/sweeps/worker.py": "runs the command resume",
-}
-"""Files below the command line that reach up to it. This list is to shrink; nothing may be added to it."""
-
 MAX_LINES = 400
 
 
@@ -99,7 +91,7 @@ def test_rooms_keep_their_walls(repository: Path) -> None:
 
 
 def test_nobody_uses_the_command_line(repository: Path) -> None:
-    assert users_of_the_command_line(repository) == list(STILL_ON_THE_COMMAND_LINE)
+    assert users_of_the_command_line(repository) == []
 
 
 @pytest.mark.parametrize(

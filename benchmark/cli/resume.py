@@ -16,14 +16,8 @@ def run(args: Namespace) -> int:
     Raises:
         ValueError: one line, if this is no run folder or the run has ended.
     """
-    from benchmark.checkpoint import CHECKPOINT
-    from benchmark.cli.lightning import run as run_lightning
-    from benchmark.run import CONFIG, finished_record
+    from benchmark.config.plugins import load_plugins
+    from benchmark.training.summary import resume_and_print
 
-    folder = Path(args.run_folder)
-    if not (folder / CONFIG).is_file():
-        raise ValueError(f"{folder}: is not a run folder (it has no {CONFIG})")
-    if finished := finished_record(folder):
-        raise ValueError(f"{folder}: this run has ended ({finished.status}); there is nothing to resume")
-    checkpoint = ["--ckpt_path", str(folder / CHECKPOINT)] if (folder / CHECKPOINT).exists() else []
-    return run_lightning(["fit", "--config", str(folder / CONFIG), *checkpoint], folder)
+    load_plugins()
+    return resume_and_print(Path(args.run_folder))

@@ -1,20 +1,16 @@
 """``python -m benchmark sweep``: many seeds of many architectures on many cells."""
 
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
+from benchmark.config.grid import parse_grid
 from benchmark.config.plugins import load_plugins
-from benchmark.sweeps.grid import parse_grid
-from benchmark.sweeps.seeds import parse_seeds
-from benchmark.sweeps.server import start_server
-
-if TYPE_CHECKING:
-    from benchmark.sweeps.engine import Engine
+from benchmark.config.seeds import parse_seeds
+from benchmark.sweeps.sweep import SweepConfig, begin, carry_out
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -53,66 +49,36 @@ def run(args: Namespace) -> int:
     Raises:
         ValueError: a mistake in the command or in a file, in one line.
     """
-    if args.engine == "ray" and args.jobs is not None:
-        raise ValueError("--jobs is for --engine local: a cluster says itself how many runs it can take")
-    if args.engine == "local" and args.address is not None:
-        raise ValueError("--address is for --engine ray")
-    seeds, grid = parse_seeds(args.seeds), parse_grid(args.grid or ())
-    if args.engine == "local" and not args.dry_run:
-        start_server()  # first, because importing what a run needs takes seconds
-    load_plugins()
-
-    from benchmark.sweeps.planning import make_plan
-
-    plan = make_plan(
-        seeds,
+    config = SweepConfig(
+        seeds=parse_seeds(args.seeds),
         suite=args.suite,
-        files=args.config or (),
+        files=tuple(args.config or ()),
         models=_names(args.models),
         cells=_names(args.cells),
-        grid=grid,
+        grid=parse_grid(args.grid or ()),
         max_steps=None if args.max_steps is None else int(args.max_steps),  # YAML knows no restricted numbers
+        out=Path(args.out),
+        engine=args.engine,
+        jobs=args.jobs,
+        address=args.address,
     )
-    from benchmark.environment import usable_cores
-
-    out = Path(args.out)
-    jobs = args.jobs or usable_cores()
     if args.dry_run:
+        load_plugins()
         from benchmark.sweeps.estimate import print_plan
 
-        return print_plan(plan, out, jobs if args.engine == "local" else None)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"--out {out}: cannot be made: {error.strerror}") from error
-    from benchmark.sweeps.driver import Driver
+        return print_plan(config.plan(), config.out, config.slots)
+    begin(config)
+    load_plugins()
     from benchmark.sweeps.table import Screen, print_summary
 
     with Screen() as screen:
-        driver = Driver(plan, out, _engine(args, out, jobs), screen)
-        try:
-            driver.run()
-        except KeyboardInterrupt:
-            driver.signum = driver.signum or signal.SIGINT
-    print_summary(driver.progress, out)
+        driver = carry_out(config, screen)
+    print_summary(driver.progress, config.out)
     if driver.signum is not None:
         print("interrupted: the same command goes on where it stopped", file=sys.stderr)
         return 128 + driver.signum
     return int(bool(driver.progress.failures))
 
 
-def _engine(args: Namespace, out: Path, jobs: int) -> "Engine":
-    if args.engine == "ray":
-        from benchmark.sweeps.ray_engine import RayEngine
-
-        return RayEngine(out, args.address)
-    from benchmark.sweeps.ensembles import EnsembleEngine, visible_gpus
-    from benchmark.sweeps.local import LocalEngine
-
-    if gpus := visible_gpus():
-        return EnsembleEngine(out, gpus[: args.jobs])
-    return LocalEngine(out, jobs)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")] if text else []
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()

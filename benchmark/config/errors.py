@@ -1,8 +1,50 @@
 """One line for a user's mistake: what is wrong, where, and what would be right."""
 
 import difflib
+import os
 import re
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
+
+IN_USE = 4
+INTERRUPTED = 130
+"""Exit codes."""
+
+DEBUG = "JSONARGPARSE_DEBUG"
+"""Set this environment variable to true to see the traceback of a mistake."""
+
+
+class BenchmarkError(ValueError):
+    """A mistake of the caller: one line that says what is wrong, where, and what would be right."""
+
+
+class InUse(BenchmarkError):
+    """Another process works in the run folder."""
+
+
+def reported(work: Callable[[], int]) -> int:
+    """The exit code of a command; whatever goes wrong in it is one line on standard error, and so is every warning.
+
+    It is 1 after an error in it, 2 for a mistake of the caller, 4 where another process works on the run, 130 for one
+    that was interrupted before it began.
+    """
+    warnings.showwarning = _show_warning
+    try:
+        return work()
+    except (ValueError, OSError) as error:
+        if os.environ.get(DEBUG) == "true" and not isinstance(error, InUse):
+            raise
+        print(f"error: {reason(error)}", file=sys.stderr)
+        return IN_USE if isinstance(error, InUse) else 2 if isinstance(error, ValueError) else 1
+    except KeyboardInterrupt:
+        print("interrupted before the run began", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *args: object, **kwargs: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
 
 OWNED = {
     "seed_everything": "--seed",
@@ -28,6 +70,8 @@ def explain(message: str, words: Sequence[str], options: Iterable[str]) -> str:
         options: every option that the command takes, without its dashes.
     """
     text = " ".join(message.split())
+    if (match := _OF_A_CLASS.search(text)) is not None:
+        return _of_a_class(match["key"], match["problem"], options)
 
     def option_of(key: str) -> str:
         """The option as the user wrote it: with its dashes on the command line, or (in YAML) the key alone."""
@@ -40,7 +84,7 @@ def explain(message: str, words: Sequence[str], options: Iterable[str]) -> str:
         (r"[Uu]nrecognized arguments?: (.*)$", lambda m: f"there is no place for '{m[1]}': see --help"),
         (r"Option '([^']+)' is not accepted", lambda m: unknown_option(option_of(m[1]), options)),
         (r"does not accept option '([^']+)'", lambda m: unknown_option(m[1], options)),
-        (r"arguments are required: \w+\.(model|data)$", lambda m: f"--{m[1]} NAME is missing: {_known(m[1])}"),
+        (r"arguments are required: .*\b(model|data)$", lambda m: f"--{m[1]} NAME is missing: {_known(m[1])}"),
         (r"arguments are required: (\w+)", lambda m: f"{m[1].upper()} is missing: see --help"),
         (r"^Problems parsing config: (.*)$", lambda m: f"{_config_of(words)}: {m[1]}"),
         (r'^Parser key "([^"]+)": (.*)$', lambda m: f"--{option_of(m[1]).lstrip('-')}: {_plain(m[2])}"),
@@ -49,6 +93,24 @@ def explain(message: str, words: Sequence[str], options: Iterable[str]) -> str:
         if match := re.search(pattern, text):
             return explanation(match)
     return text
+
+
+_OF_A_CLASS = re.compile(
+    r"Parser key \"(?P<key>model|data)\": .*Errors: - (?:Problem with given class_path '[^']*': )?(?P<problem>.*)"
+    r" - Expected a <class 'NoneType'>"
+)
+"""How the parser reports a class or its options that came as a mapping: with the other types that it tried."""
+
+
+def _of_a_class(key: str, problem: str, options: Iterable[str]) -> str:
+    """One line for a problem with the name of an architecture or a task, or with one of its options."""
+    if match := re.search(r"Expected a dot import path string: (\S+)", problem):
+        return _unknown_name(key, match[1])
+    if match := re.search(r"Option '([^']+)' is not accepted|unknown option (?:--)?([^\s:]+):", problem):
+        return unknown_option(f"{key}.{match[1] or match[2]}", options)
+    if match := re.search(r'(?:Parser key "|^--)([\w.]+)"?: (.*)$', problem):
+        return f"--{key}.{match[1]}: {_plain(match[2])}"
+    return f"--{key}: {_plain(problem)}"
 
 
 def reason(error: Exception) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from architectures import SequenceModel
 from architectures.model import ModelState
-from benchmark.contract.training import adamw, cross_entropy, train
+from benchmark.contract.training import cross_entropy, step_on
 from datamodules import CellularAutomata, LinearMap, States
 
 SMALL = {"d_model": 32, "n_layers": 2, "n_heads": 4}
@@ -246,7 +246,9 @@ def check_no_leak(cls: Architecture, *, steps: int = 200, **options: Any) -> Non
     """Trained on uniformly random tokens, the held-out loss stays at ln V: there is nothing to learn but a leak."""
     vocab_size, seq_len = 4, 12
     model = small(cls, vocab_size, seq_len, **options)
-    train(model, adamw(model), (random_tokens(vocab_size, 32, seq_len + 1) for _ in range(steps)))
+    step = step_on(model, lambda: random_tokens(vocab_size, 32, seq_len + 1))
+    for _ in range(steps):
+        step(0)
     with torch.no_grad():
         loss = cross_entropy(model, random_tokens(vocab_size, 1024, seq_len + 1)).item()
     floor = math.log(vocab_size) - 0.01
@@ -259,9 +261,10 @@ def check_overfits(cls: Architecture, *, steps: int = 1500, **options: Any) -> N
     tasks: tuple[States, ...] = (LinearMap(8, 3), CellularAutomata(6, 4, n_rules=4))
     for task in tasks:
         model, tokens = small(cls, task.vocab_size, task.seq_len, **options), task.batch(0, 8)
-        optimizer, loss = adamw(model), math.inf
+        step, loss = step_on(model, lambda tokens=tokens: tokens), math.inf  # type: ignore[misc]
         for _ in range(0, steps, 50):
-            train(model, optimizer, [tokens] * 50)
+            for _ in range(50):
+                step(0)
             with torch.no_grad():
                 loss = cross_entropy(model, tokens, task.scored).item()
             if loss < 0.05:

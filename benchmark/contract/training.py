@@ -1,12 +1,15 @@
 """The few training steps that checks of the contract make."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from architectures import SequenceModel
+from benchmark.config.protocol import OptimizerConfig
+from benchmark.training.step import Step
+
+OPTIMIZER = OptimizerConfig(lr=3e-3, betas=(0.9, 0.999), warmup_steps=0)
 
 
 def cross_entropy(model: SequenceModel, tokens: Tensor, scored: Tensor | slice = slice(None)) -> Tensor:
@@ -14,15 +17,6 @@ def cross_entropy(model: SequenceModel, tokens: Tensor, scored: Tensor | slice =
     return F.cross_entropy(model(tokens[:, :-1])[:, scored].flatten(0, 1), tokens[:, 1:][:, scored].flatten())
 
 
-def adamw(model: SequenceModel) -> torch.optim.Optimizer:
-    """AdamW at 3e-3, without weight decay."""
-    return torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
-
-
-def train(model: SequenceModel, optimizer: torch.optim.Optimizer, batches: Iterable[Tensor]) -> None:
-    """One step a batch of whole sequences, gradients clipped to norm 1."""
-    for tokens in batches:
-        optimizer.zero_grad()
-        cross_entropy(model, tokens).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+def step_on(model: SequenceModel, batch: Callable[[], Tensor]) -> Step:
+    """The suite's training step on whole sequences (B, L + 1), made anew by `batch` at every step."""
+    return Step(model, lambda start: batch()[None], 1, OPTIMIZER, max_steps=1)

@@ -7,10 +7,10 @@ from statistics import median
 import torch
 
 from architectures import SequenceModel
-from benchmark.environment import hardware, versions
 from benchmark.speed import pages
 from benchmark.speed.lengths import BASELINE, D_MODEL, N_LAYERS, TOKENS, Entry
 from benchmark.speed.measure import VOCAB_SIZE, one_thread
+from benchmark.training.environment import hardware, versions
 
 NONE = "-"
 

@@ -12,11 +12,12 @@ from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from architectures import SequenceModel
+from benchmark.config.protocol import OptimizerConfig
+from benchmark.training.step import Step
 
 VOCAB_SIZE = 16
 """Token values of every model that is measured: few, as in the tasks, so that the head costs next to nothing."""
@@ -42,7 +43,7 @@ def sized(cls: type[SequenceModel], seq_len: int, **options: Any) -> SequenceMod
 
 
 class TrainingStep:
-    """A step that can be repeated: forward, backward and AdamW (the suite's: one fused call) on fixed random tokens.
+    """The suite's training step, without clipping, on fixed random tokens, so that it can be repeated.
 
     Args:
         model: maps tokens (B, L) to logits (B, L, V).
@@ -52,15 +53,14 @@ class TrainingStep:
 
     def __init__(self, model: nn.Module, batch_size: int, length: int) -> None:
         self.model, self.n_tokens = model.train(), batch_size * length
-        self.optimizer = torch.optim.AdamW(model.parameters(), fused=True)
         self.tokens = torch.randint(VOCAB_SIZE, (batch_size, length + 1))
+        config = OptimizerConfig(clip_norm=0.0, warmup_steps=0)
+        self.step = Step(self.model, lambda start: self.tokens[None], batch_size, config, max_steps=1)
+        self.optimizer = self.step.optimizer
 
     def __call__(self) -> None:
         """Make one step."""
-        self.optimizer.zero_grad()
-        logits_BLV = self.model(self.tokens[:, :-1])
-        F.cross_entropy(logits_BLV.flatten(0, 1), self.tokens[:, 1:].flatten()).backward()
-        self.optimizer.step()
+        self.step(0)
 
 
 def cpu_seconds(step: Callable[[], None]) -> float:

@@ -24,10 +24,15 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
 
-from benchmark.cli.train import BenchmarkCLI
-from benchmark.metrics import next_token_loss
-from benchmark.module import EmergenceModule
+from benchmark.config.parser import parse
+from benchmark.speed.seed_step import Content
+from benchmark.sweeps.suite import read_yaml
+from benchmark.training.metrics import next_token_loss
+from benchmark.training.module import EmergenceModule
+from benchmark.training.run import Run, build
 
 BLOCK = 50
 """Steps between two lines of TensorBoard."""
@@ -42,17 +47,17 @@ def now() -> Clock:
 
 @dataclass(frozen=True)
 class Cell:
-    """A configuration to measure: its command line settings, how many blocks, and the ratio not to be exceeded."""
+    """A configuration to measure, how many blocks, and the ratio not to be exceeded."""
 
     name: str
-    settings: tuple[str, ...]
+    content: Content
     blocks: int
     target: float
 
 
 CELLS = (
-    Cell("paper's lm", ("--model=transformer", "--data=lm"), 4, 1.05),
-    Cell("quickstart", (f"--config={Path(__file__).parents[2] / 'configs' / 'quickstart.yaml'}",), 12, 1.15),
+    Cell("paper's lm", {"model": "transformer", "data": "lm"}, 4, 1.05),
+    Cell("quickstart", read_yaml(Path(__file__).parents[2] / "configs" / "quickstart.yaml"), 12, 1.15),
 )
 
 
@@ -60,18 +65,21 @@ class Interleaved(Callback):
     """Makes one step of a bare loop after each step of a fit, and times both.
 
     Args:
-        module: under training; the bare loop starts with the same weights.
-        batch_size: sequences in a step.
+        run: under training, of one seed; the bare loop starts with the same weights.
 
     Attributes:
         fit: (wall, CPU) seconds of every step of the fit, from the end of the bare loop's step before it.
         bare: the same of the bare loop.
     """
 
-    def __init__(self, module: EmergenceModule, batch_size: int) -> None:
-        self.model, self.task, self.batch_size = copy.deepcopy(module.model), module.task, batch_size
-        self.optimizer, self.schedule = module.optimizer_config.build(self.model, module.protocol.max_steps)
-        self.clip_norm = module.optimizer_config.clip_norm
+    def __init__(self, run: Run) -> None:
+        config = run.config.optimizer
+        self.model, self.task, self.batch_size = copy.deepcopy(run.model), run.task, run.data.batch_size
+        self.optimizer = AdamW(
+            self.model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+        )
+        self.schedule = LambdaLR(self.optimizer, config.factor(run.config.protocol.max_steps))
+        self.clip_norm = config.clip_norm
         self.fit: list[Clock] = []
         self.bare: list[Clock] = []
         self._since: Clock | None = None
@@ -103,17 +111,6 @@ class Interleaved(Callback):
             assert torch.equal(ours, self.model.state_dict()[name]), f"{name} differs from the bare loop's"
 
 
-class InterleavedCLI(BenchmarkCLI):
-    """The harness as everyone runs it, with the bare loop as a last callback."""
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer with everything that the protocol decides, and the bare loop."""
-        trainer = super().instantiate_trainer(**kwargs)
-        self.interleaved = Interleaved(self.model, self.datamodule.batch_size)
-        trainer.callbacks.append(self.interleaved)  # type: ignore[attr-defined]
-        return trainer
-
-
 @contextmanager
 def terminal() -> Iterator[None]:
     """Standard output and error on a pseudo-terminal that another process reads."""
@@ -138,23 +135,28 @@ def terminal() -> Iterator[None]:
         reader.wait()
 
 
-def measure(cell: Cell) -> Interleaved:
-    """Train for the cell's blocks and one step more."""
-    steps = cell.blocks * BLOCK + 1
+def measure(content: Content, n_blocks: int) -> Interleaved:
+    """Train for so many blocks and one step more."""
+    steps = n_blocks * BLOCK + 1
     with tempfile.TemporaryDirectory() as out, terminal():
-        protocol = [f"--protocol.max_steps={steps}", f"--protocol.eval_every={steps}"]
-        words = ["fit", *cell.settings, *protocol, "--trainer.accelerator=cpu", f"--out={out}"]
-        return InterleavedCLI(words, "").interleaved
+        protocol = {"max_steps": steps, "eval_every": steps}
+        trainer = {"devices": 1, **content.get("trainer", {}), "accelerator": "cpu"}
+        run = build(parse({**content, "protocol": protocol, "trainer": trainer, "out": out}))
+        interleaved = Interleaved(run)
+        outcome = run.fit(callbacks=[interleaved])
+    if outcome.error is not None:
+        raise outcome.error
+    return interleaved
 
 
-def cpu_ratio(settings: tuple[str, ...], n_blocks: int) -> float:
+def cpu_ratio(content: Content, n_blocks: int) -> float:
     """CPU time of the harness's step as a multiple of the bare loop's, the median of the blocks.
 
     Args:
-        settings: of the command line.
+        content: the configuration of the run.
         n_blocks: of 50 steps.
     """
-    times = measure(Cell("", settings, n_blocks, 0.0))
+    times = measure(content, n_blocks)
     return median(ours / theirs for ours, theirs in zip(blocks(times.fit, 1), blocks(times.bare, 1), strict=True))
 
 
@@ -169,7 +171,7 @@ def main() -> None:
     for column in ("cell", "clock", "bare ms a step", "harness ms a step", "ratio (range of blocks)", "target"):
         table.add_column(column)
     for cell in CELLS:
-        times = measure(cell)
+        times = measure(cell.content, cell.blocks)
         for which, clock in enumerate(("wall", "CPU")):
             fit, bare = blocks(times.fit, which), blocks(times.bare, which)
             ratios = [ours / theirs for ours, theirs in zip(fit, bare, strict=True)]

@@ -5,25 +5,20 @@ CPU many seeds are processes of one thread each, which is how a sweep runs them;
 Everything is wall time, and the matrix product that it is held against is measured in the same processes.
 """
 
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from benchmark.config.errors import said
-from benchmark.ensemble import Ensemble
-from benchmark.ensemble_step import WARM_UP_STEPS, EnsembleStep
-from benchmark.environment import flops_per_token, usable_cores
 from benchmark.speed.measure import one_thread, peak_bytes
-from benchmark.speed.seed_step import Content, SeedStep, built, matrix_product_flops, rate, synchroniser
-from datamodules import TaskEnsemble
+from benchmark.speed.seed_step import Content, SeedStep, matrix_product_flops, rate, synchroniser
+from benchmark.training.environment import flops_per_token, usable_cores
+from benchmark.training.step import WARM_UP_STEPS
 
 ENSEMBLES = (8, 32, 128)
 """Seeds at once on a GPU."""
@@ -130,7 +125,7 @@ def _work(pipe: Connection) -> None:
 def _description(step: SeedStep, seconds: float) -> tuple[str, int, float, int, float, float]:
     """Backend, parameters, data share, memory, operations a step, and what a matrix product reaches here."""
     share = rate(step, seconds, lambda: None) / rate(step.tokens, seconds / 2, lambda: None)
-    flops = flops_per_token(step.model, step.data.task) * step.data.tokens_per_step
+    flops = flops_per_token(step.model, step.run.task) * step.data.tokens_per_step
     parameters = sum(parameter.numel() for parameter in step.model.parameters())
     most = matrix_product_flops(step.device, seconds / 2)
     return step.model.backend, parameters, share, peak_bytes(step), flops, most
@@ -158,7 +153,7 @@ def measure_on_gpu(contents: Mapping[str, Content], seconds: float, device: torc
             result.parameters = sum(parameter.numel() for parameter in step.model.parameters())
             result.rates["alone"] = rate(step, seconds, wait)
             result.data_share = result.rates["alone"] / rate(step.tokens, seconds / 2, wait)
-            flops = flops_per_token(step.model, step.data.task) * step.data.tokens_per_step
+            flops = flops_per_token(step.model, step.run.task) * step.data.tokens_per_step
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
                 before = torch.cuda.memory_allocated(device)
@@ -169,42 +164,22 @@ def measure_on_gpu(contents: Mapping[str, Content], seconds: float, device: torc
             result.utilisation["alone"] = flops * result.rates["alone"] / most
             for n_seeds in ENSEMBLES:
                 title = f"{n_seeds} seeds"
-                result.rates[title] = n_seeds * rate(_ensemble_step(content, n_seeds, device), seconds, wait)
+                together = SeedStep(content, device, n_seeds)
+                for _ in range(WARM_UP_STEPS + 1):
+                    together()
+                result.rates[title] = n_seeds * rate(together, seconds, wait)
                 result.utilisation[title] = flops * result.rates[title] / most
         except Exception as error:
             result.error = said(error)
     return results
 
 
-def _ensemble_step(content: Content, n_seeds: int, device: torch.device) -> Callable[[], None]:
-    """The step of an ensemble, warmed up and, on a GPU, captured."""
-    pairs = [built(content, seed) for seed in range(n_seeds)]
-    first, data = pairs[0]
-    ensemble = Ensemble([module.model for module, _ in pairs]).to(device)
-    ensemble.try_mapping()  # where other implementations run than on the CPU
-    tasks = TaskEnsemble([module.task for module, _ in pairs])
-    step = EnsembleStep(ensemble, tasks, first.optimizer_config, data.batch_size, first.protocol.max_steps, True)
-    count = 0
-
-    def once() -> None:
-        nonlocal count
-        step.prepare(count)
-        step.optimizer.step(None if step.optimizer.captured else step.gradients)
-        count += 1
-
-    for _ in range(WARM_UP_STEPS + 1):
-        once()
-    return once
-
-
 def harness_ratio(content: Content, seconds: float, steps_per_s: float) -> float:
-    """What the harness, as a sweep runs it, costs a step: CPU time as a multiple of a bare loop's."""
-    from benchmark.speed.overhead import BLOCK, cpu_ratio  # here, because it imports this module's command line
+    """CPU time of a step in the harness, as a sweep runs it, as a multiple of a bare loop's."""
+    from benchmark.speed.overhead import BLOCK, cpu_ratio
 
-    with tempfile.TemporaryDirectory() as folder, one_thread():
-        file = Path(folder, "config.yaml")
-        file.write_text(yaml.safe_dump(dict(content)))
-        return cpu_ratio((f"--config={file}",), max(1, round(seconds * steps_per_s / BLOCK)))
+    with one_thread():
+        return cpu_ratio(content, max(1, round(seconds * steps_per_s / BLOCK)))
 
 
 def measure_seeds(contents: Mapping[str, Content], seconds: float, device: torch.device) -> list[SeedSpeed]:

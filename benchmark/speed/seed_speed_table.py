@@ -4,10 +4,10 @@ import os
 
 import torch
 
-from benchmark.environment import hardware, versions
 from benchmark.speed import pages
 from benchmark.speed.seed_speed import SeedSpeed
 from benchmark.speed.seed_step import MATRIX
+from benchmark.training.environment import hardware, versions
 
 NONE = "-"
 

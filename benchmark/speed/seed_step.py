@@ -1,4 +1,4 @@
-"""The training step of one seed of a configuration, and how often a second something can be done."""
+"""The training step of one seed or many of a configuration, and how many times per second something can be done."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,12 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from architectures import ARCHITECTURES
-from benchmark.identity import SEEDS
-from benchmark.module import EmergenceModule
-from benchmark.protocol import OptimizerConfig, Protocol
-from benchmark.sweeps.suite import options_of
-from datamodules import TASKS, TaskDataModule
+from benchmark.config.parser import parse
+from benchmark.training.run import build
 
 MATRIX = 2048
 """Rows and columns of the matrix product that stands for what the hardware can do."""
@@ -22,60 +18,30 @@ Content = Mapping[str, Any]
 
 
 class SeedStep:
-    """The training step of one seed, as the harness makes it, that can be repeated.
+    """The training step of a run, as `fit` makes it, that can be repeated outside of a trainer.
 
     Args:
         content: the configuration of the run.
         device: where to train.
-        seed: sets all three seeds.
+        n_seeds: how many seeds train together; more than one are captured as a CUDA graph where that is possible.
     """
 
-    def __init__(self, content: Content, device: torch.device, seed: int = 0) -> None:
-        self.module, self.data = built(content, seed)
-        self.model = self.module.model.to(device).train()
-        self.device, self.count = device, 0
-        self.optimizer, self.schedule = self.module.optimizer_config.build(self.model, self.module.protocol.max_steps)
+    def __init__(self, content: Content, device: torch.device, n_seeds: int = 1) -> None:
+        seeds = {} if n_seeds == 1 else {"seeds": f"0-{n_seeds - 1}"}
+        self.run = build(parse({**content, **seeds}))
+        module = self.run.module.to(device).train()
+        self.model, self.data, self.device = module.model_of(0), self.run.data, device
+        self.step, self.count = module.new_step(), 0
+        self.optimizer = self.step.optimizer
 
     def tokens(self) -> Tensor:
-        """The next batch."""
-        return self.data.task.batch(self.count, self.data.batch_size, device=self.device)
+        """The next batch of the first seed."""
+        return self.run.task.batch(self.count, self.data.batch_size, device=self.device)
 
     def __call__(self) -> None:
         """Make one step."""
-        tokens = self.tokens()
-        self.optimizer.zero_grad()
-        self.module.training_step(tokens, 0).backward()
-        self.module.configure_gradient_clipping()
-        self.optimizer.step()
-        self.schedule.step()
+        self.step(self.count)
         self.count += 1
-
-
-def built(content: Content, seed: int) -> tuple[EmergenceModule, TaskDataModule]:
-    """Model and data of a run, from registered names: nothing is imported.
-
-    Args:
-        content: the configuration of the run.
-        seed: sets those of the three seeds that the configuration leaves open.
-
-    Raises:
-        ValueError: if an option is out of range.
-    """
-    model, data = content["model"], content["data"]
-    task_seed, init_seed, data_seed = (seed if content.get(name) is None else content[name] for name in SEEDS)
-    options = {**data.get("init_args", {}), "task_seed": task_seed, "data_seed": data_seed}
-    source: TaskDataModule = TASKS[data["class_path"].rpartition(".")[2]](**options)
-    torch.manual_seed(init_seed)
-    cls = ARCHITECTURES[model["class_path"].rpartition(".")[2]]
-    defaults = options_of(cls, source.model_defaults)
-    network = cls(source.vocab_size, source.seq_len, **{**defaults, **model.get("init_args", {})})
-    optimizer: dict[str, Any] = dict(content.get("optimizer", {}))
-    if "betas" in optimizer:
-        optimizer["betas"] = tuple(optimizer["betas"])
-    module = EmergenceModule(
-        network, source.task, OptimizerConfig(**optimizer), Protocol(**content.get("protocol", {}))
-    )
-    return module, source
 
 
 def rate(step: Callable[[], object], seconds: float, synchronise: Callable[[], None]) -> float:

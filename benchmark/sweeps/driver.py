@@ -1,6 +1,7 @@
 """Carries out a plan: what is missing is started, what is lost is started again, what fails stops nothing else."""
 
 import signal
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -9,12 +10,12 @@ from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
-from benchmark.lock import LOCK, is_taken, take
 from benchmark.sweeps.engine import Ended, Engine
 from benchmark.sweeps.plan import Entry, Plan, Unit
 from benchmark.sweeps.progress import Progress
 from benchmark.sweeps.state import outcome
 from benchmark.sweeps.table import Display
+from benchmark.training.lock import LOCK, is_taken, take
 from leaderboard.record import Record
 
 MOST_RETRIES = 3
@@ -51,6 +52,12 @@ class Driver:
         self._running: dict[Unit, BinaryIO] = {}
         self._lost: Counter[Unit] = Counter()
         self._told_of_others = False
+        self._records: dict[Unit, Record] = {}
+
+    @property
+    def records(self) -> list[Record]:
+        """Of the units that are done, in the order of the plan."""
+        return [self._records[unit] for unit in self._entries if unit in self._records]
 
     def run(self) -> None:
         """Work until every unit has ended, or a signal comes."""
@@ -81,6 +88,9 @@ class Driver:
                 raise KeyboardInterrupt
             self.signum = signum
 
+        if threading.current_thread() is not threading.main_thread():  # Python allows it nowhere else
+            yield
+            return
         before = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -103,7 +113,7 @@ class Driver:
             else:
                 if record is not None:
                     self._pending.remove(unit)
-                    self.progress.add(entry, record)
+                    self._add(entry, unit, record)
         if done := self.progress.ended - len(self.progress.failures):
             self.display.note(f"{done} of {self.progress.n} runs are done already")
 
@@ -149,7 +159,7 @@ class Driver:
             self._failed(entry, unit, str(error))
         else:
             if record is not None:  # another driver's work
-                self.progress.add(entry, record)
+                self._add(entry, unit, record)
         finally:
             if claim is not None:
                 claim.close()
@@ -179,8 +189,12 @@ class Driver:
             case Ended.FAILED:
                 self._failed(entry, unit, reason)
 
-    def _done(self, entry: Entry, unit: Unit, record: Record) -> None:
+    def _add(self, entry: Entry, unit: Unit, record: Record) -> None:
+        self._records[unit] = record
         self.progress.add(entry, record)
+
+    def _done(self, entry: Entry, unit: Unit, record: Record) -> None:
+        self._add(entry, unit, record)
         step = record.primary_step
         self.display.ended(self.progress, unit, record.status + ("" if step is None else f" at step {step}"))
 

@@ -12,16 +12,15 @@ from pathlib import Path
 import torch
 import yaml
 
-from benchmark.checkpoint import CHECKPOINT
-from benchmark.ensemble_recorder import seed_folder
-from benchmark.run import CONFIG, finished_record
+from benchmark.config.seeds import parse_seeds
 from benchmark.sweeps.engine import Ended, Engine
 from benchmark.sweeps.local import ended, last_line
 from benchmark.sweeps.plan import Unit
-from benchmark.sweeps.seeds import parse_seeds
-from benchmark.sweeps.server import context, start_server
+from benchmark.sweeps.server import context, start_server, without_main_file
 from benchmark.sweeps.state import check_config
 from benchmark.sweeps.worker import GRACE_S, LOG, work_on
+from benchmark.training.checkpoint import CHECKPOINT
+from benchmark.training.folder import CONFIG, finished_record, seed_folder
 
 MOST_SEEDS = 128
 """In one ensemble."""
@@ -103,7 +102,8 @@ class EnsembleEngine(Engine):
                 self._waiting[folder] = left
             device = self._free.pop()
             process = context().Process(target=work_on, args=((self.out / folder).resolve(), device))
-            process.start()
+            with without_main_file():
+                process.start()
             self._jobs.append(_Job(process, device, units))
 
     def _write_config(self, folder: Path, units: list[Unit]) -> list[Unit]:

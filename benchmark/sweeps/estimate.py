@@ -8,13 +8,14 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.ensemble_run import Member
+from benchmark.config.parser import parse
 from benchmark.speed.measure import cpu_seconds, one_thread
 from benchmark.sweeps.plan import Entry, Plan
 from benchmark.sweeps.progress import duration, run_seconds
-from benchmark.sweeps.reading import Reader
 from benchmark.sweeps.state import outcome
 from benchmark.sweeps.table import tracked
+from benchmark.training.run import Run, build
+from datamodules import Rows
 
 
 @dataclass
@@ -57,43 +58,34 @@ def estimates(plan: Plan, out: Path) -> list[Estimate]:
             estimate.todo += 1
         else:
             estimate.done_s.append(run_seconds(record))
-    reader = Reader()
     for entry, estimate in tracked(found.items(), "measuring"):
         if estimate.done_s:
             estimate.run_s = sum(estimate.done_s) / len(estimate.done_s)
         elif estimate.todo:
-            source = f"{entry.suite}, cell {entry.cell}, {entry.architecture}"
-            config = reader.read(yaml.safe_load(entry.config), source)
-            estimate.run_s = whole_run_seconds(reader.build(config, plan.seeds[0], source))
+            config = parse(yaml.safe_load(entry.config))
+            estimate.run_s = whole_run_seconds(build(config.of_seed(plan.seeds[0])))
     return list(found.values())
 
 
-def whole_run_seconds(member: Member) -> float:
+def whole_run_seconds(run: Run) -> float:
     """CPU seconds of a run that uses its whole budget: of one thread, by one step and one chunk of an evaluation.
 
     The step before is left out, because it compiles.
     """
-    module, data, protocol = member.module, member.data, member.identity.protocol
+    module, data, protocol = run.module, run.data, run.config.protocol
+    chunk = min(data.batch_size, data.eval_sequences)
+
+    @torch.no_grad()
+    def evaluate() -> None:
+        module.on_validation_epoch_start()
+        module.validation_step(Rows("eval", 0, chunk), 0)
+        module.held_out.evaluations()
+
     with one_thread():
-        batch = data.task.batch(0, data.batch_size)
-        optimizer, _ = module.optimizer_config.build(module.model, protocol.max_steps)
-
-        def step() -> None:
-            optimizer.zero_grad()
-            module.training_step(batch, 0).backward()
-            module.configure_gradient_clipping()
-            optimizer.step()
-
-        @torch.no_grad()
-        def evaluate() -> None:
-            module.on_validation_epoch_start()
-            module.validation_step(data.task.rows(0, chunk, "eval"), 0)
-            module.held_out.compute()
-
-        chunk = min(data.batch_size, data.eval_sequences)
+        step = module.new_step()
         chunks = (1 + protocol.max_steps // protocol.eval_every) * data.eval_sequences / chunk
-        step()
-        return protocol.max_steps * cpu_seconds(step) + chunks * cpu_seconds(evaluate)
+        step(0)
+        return protocol.max_steps * cpu_seconds(lambda: step(1)) + chunks * cpu_seconds(evaluate)
 
 
 def print_plan(plan: Plan, out: Path, slots: int | None) -> int:

@@ -10,13 +10,13 @@ from multiprocessing import connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from benchmark.lock import IN_USE
-from benchmark.run import finished_record
+from benchmark.config.errors import IN_USE
 from benchmark.sweeps.engine import Ended, Engine
 from benchmark.sweeps.plan import Unit
-from benchmark.sweeps.server import context, start_server
+from benchmark.sweeps.server import context, start_server, without_main_file
 from benchmark.sweeps.state import make_folder
 from benchmark.sweeps.worker import GRACE_S, LOG, work
+from benchmark.training.folder import finished_record
 
 _LOST = 255
 """Exit code of a process whose fork server was killed."""
@@ -50,7 +50,8 @@ class LocalEngine(Engine):
         folder = self.out / unit.folder
         make_folder(folder, unit)
         process = context().Process(target=work, args=(folder.resolve(),))
-        process.start()
+        with without_main_file():
+            process.start()
         self._running[process] = unit
 
     def wait(self, timeout_s: float) -> list[tuple[Unit, Ended, str]]:

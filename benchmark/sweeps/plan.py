@@ -7,9 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from benchmark.identity import RunIdentity
-
-SEEDS = ("task_seed", "init_seed", "data_seed")
+from benchmark.config.identity import RunIdentity
+from benchmark.config.run_config import SEEDS
 
 
 @dataclass(frozen=True)

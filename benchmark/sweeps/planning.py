@@ -1,24 +1,23 @@
 """Makes the plan of a sweep: every configuration has gone through the parser of `fit` and has been built once."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace
 
 from architectures import ARCHITECTURES
-from benchmark.config import errors as messages
-from benchmark.protocol import OptimizerConfig, Protocol
-from benchmark.sweeps.grid import Axis, Value, name_of, points, value_text
-from benchmark.sweeps.plan import SEEDS, Entry, Plan
-from benchmark.sweeps.reading import Reader
+from benchmark.config import errors
+from benchmark.config.errors import said
+from benchmark.config.grid import Axis, Value, name_of, points, value_text
+from benchmark.config.parser import parse, parse_value, to_yaml
+from benchmark.config.protocol import OptimizerConfig, Protocol
+from benchmark.config.run_config import OF_ONE_RUN, RunConfig, data_options, model_options
+from benchmark.sweeps.plan import Entry, Plan
 from benchmark.sweeps.sources import Base, bases
 from benchmark.sweeps.table import tracked
+from benchmark.training.run import build
 from datamodules import TASKS
-
-_NOT_OPTIONS = {"vocab_size", "seq_len", *SEEDS}
 
 
 def make_plan(
@@ -52,7 +51,7 @@ def make_plan(
     for base in found:
         for axis in axes:
             _check_key(axis, base)
-    planner = _Planner(Reader(), seeds[0])
+    planner = _Planner(seeds[0])
     entries = [entry for base in tracked(found, "reading") for entry in planner.entries(base, axes, altered)]
     return Plan(tuple(entries), tuple(seeds))
 
@@ -60,41 +59,39 @@ def make_plan(
 def _check_key(axis: Axis, base: Base) -> None:
     match axis.section:
         case "model":
-            known, owner = list(inspect.signature(ARCHITECTURES[base.architecture]).parameters), base.architecture
+            known, owner = model_options(ARCHITECTURES[base.architecture]), base.architecture
         case "data":
-            known, owner = list(inspect.signature(TASKS[base.task]).parameters), f"{base.task}, cell {base.cell}"
+            known, owner = data_options(TASKS[base.task]), f"{base.task}, cell {base.cell}"
         case _:
             config = OptimizerConfig if axis.section == "optimizer" else Protocol
             known, owner = [field.name for field in fields(config)], axis.section
-    known = [name for name in known if name not in _NOT_OPTIONS]
     if axis.option not in known:
-        line = messages.unknown_option(axis.key, [f"{axis.section}.{name}" for name in known])
+        line = errors.unknown_option(axis.key, [f"{axis.section}.{name}" for name in known])
         raise ValueError(f"--grid: {line} (options of {owner}: {', '.join(known)})")
 
 
 class _Planner:
     """Parses each configuration and each value of an option once."""
 
-    def __init__(self, reader: Reader, seed: int) -> None:
-        self.reader, self.seed = reader, seed
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
         self._values: dict[tuple[str, ...], Any] = {}
 
     def entries(self, base: Base, axes: Sequence[Axis], altered: bool) -> list[Entry]:
         """An architecture on a cell, at every point of the grid."""
-        config = self.reader.read(base.content, base.source)
-        content = self.reader.plain(config)
-        return [self._entry(base, config, content, point, altered) for point in points(axes)]
+        config = read(base.content, base.source)
+        return [self._entry(base, config, point, altered) for point in points(axes)]
 
-    def _entry(
-        self, base: Base, config: Namespace, content: Mapping[str, Any], point: Mapping[str, Value], altered: bool
-    ) -> Entry:
+    def _entry(self, base: Base, config: RunConfig, point: Mapping[str, Value], altered: bool) -> Entry:
         name = name_of(base.cell, point)
-        config = config.clone()
-        for key, value in point.items():
-            config[_path(key)] = self._parsed(base, key, value)
         source = base.source if not point else f"{base.source}, {name.partition(',')[2]}"
-        identity = self.reader.build(config, self.seed, source).identity
-        whole = {**(self.reader.plain(config) if point else content), "cell": name}
+        try:
+            config = config.with_options({key: self._parsed(base, key, value) for key, value in point.items()})
+            identity = build(config.of_seed(self.seed)).members[0].identity
+        except Exception as error:  # an outside architecture may raise anything
+            line = errors.reason(error) if isinstance(error, ValueError) else said(error)
+            raise ValueError(line if line.startswith("--grid") else f"{source}: {line}") from error
+        whole = {**without_run(config), "cell": name}
         if base.of_suite and not altered:
             whole["suite"] = base.suite
         return Entry(base.suite, name, base.architecture, yaml.safe_dump(whole, sort_keys=False), identity)
@@ -110,13 +107,30 @@ class _Planner:
                 own["init_args"] = {**(own.get("init_args") or {}), option: value}
             else:
                 own[option] = value
-            content = {**base.content, section: own}
-            config = self.reader.read(content, f"--grid {written}", [f"--{written}"])
-            self._values[owner, written] = config[_path(key)]
+            try:
+                parsed = parse_value({**base.content, section: own}, key, [f"--{written}"])
+            except ValueError as error:
+                raise ValueError(f"--grid {written}: {errors.reason(error)}") from error
+            self._values[owner, written] = parsed
         return self._values[owner, written]
 
 
-def _path(key: str) -> str:
-    """Where an option of the command line lies in a configuration."""
-    section, _, option = key.partition(".")
-    return f"{section}.init_args.{option}" if section in {"model", "data"} else key
+def read(content: Mapping[str, Any], source: str) -> RunConfig:
+    """The configuration that a mapping describes, as in a YAML file for `fit`.
+
+    Args:
+        content: of the file.
+        source: what the user would look at to mend it.
+
+    Raises:
+        ValueError: one line that says what is wrong with it, and where.
+    """
+    try:
+        return parse(content)
+    except ValueError as error:
+        raise ValueError(f"{source}: {errors.reason(error)}") from error
+
+
+def without_run(config: RunConfig) -> dict[str, Any]:
+    """A configuration as YAML holds it, without what belongs to one run."""
+    return {name: value for name, value in yaml.safe_load(to_yaml(config)).items() if name not in OF_ONE_RUN}

@@ -14,11 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmark import environment
-from benchmark.checkpoint import CHECKPOINT
-from benchmark.lock import InUse, training_in
-from benchmark.recorder import RECORD
-from benchmark.run import finished_record
+from benchmark.config.errors import InUse
 from benchmark.sweeps.engine import Ended, Engine
 from benchmark.sweeps.local import last_line
 from benchmark.sweeps.plan import Unit
@@ -26,6 +22,10 @@ from benchmark.sweeps.ray_cluster import connect
 from benchmark.sweeps.ray_node import GRACE_S, Result, run_unit
 from benchmark.sweeps.state import make_folder
 from benchmark.sweeps.worker import LOG
+from benchmark.training import environment
+from benchmark.training.checkpoint import CHECKPOINT
+from benchmark.training.folder import RECORD, finished_record
+from benchmark.training.lock import training_in
 from leaderboard.record import FINAL_STATUSES, Record, read_record, write_record
 
 PACKAGE = "emergence-benchmark"

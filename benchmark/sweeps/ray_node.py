@@ -8,18 +8,17 @@ the worker as it was.
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.lock import LOCK, is_taken, take
-from benchmark.sweeps.server import context, start_server
+from benchmark.sweeps.server import context, start_server, without_main_file
 from benchmark.sweeps.worker import work
+from benchmark.training.lock import LOCK, is_taken, take
 
-CONFIG = "config.yaml"  # as in benchmark.run, which imports torch
+CONFIG = "config.yaml"  # as in benchmark.training.run, which imports torch
 SENT_BACK = ("record.json", "curves.parquet", "curves.png", "log.txt")
 """Not the checkpoint: a run that is lost with its node begins again."""
 
@@ -55,7 +54,7 @@ def run_unit(config: str) -> Result:
     with _temporary_folder() as folder:
         (folder / CONFIG).write_text(config)
         process = context().Process(target=work, args=(folder,))
-        with _without_main_file():
+        with without_main_file():
             process.start()
         try:
             while process.is_alive():
@@ -68,18 +67,6 @@ def run_unit(config: str) -> Result:
         assert process.exitcode is not None
         files = {name: (folder / name).read_bytes() for name in SENT_BACK if (folder / name).exists()}
         return Result(process.exitcode, files, platform.node())
-
-
-@contextmanager
-def _without_main_file() -> Iterator[None]:
-    """Hide the script of this process, Ray's, which a new process would otherwise import: a second each time."""
-    main = sys.modules["__main__"]
-    file = main.__dict__.pop("__file__", None)
-    try:
-        yield
-    finally:
-        if file is not None:
-            main.__file__ = file
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 from architectures import ARCHITECTURES
 from benchmark.config.errors import unknown
 from benchmark.config.plugins import architecture
-from benchmark.sweeps.reading import OF_ONE_RUN
+from benchmark.config.run_config import OF_ONE_RUN
 from benchmark.sweeps.suite import Cell, Setup, load_suite, options_of, read_yaml
 from datamodules import TASKS
 

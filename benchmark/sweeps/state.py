@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
-from benchmark.identity import RunIdentity
-from benchmark.run import CONFIG, finished_record
-from benchmark.sweeps.plan import SEEDS, Unit
+from benchmark.config.identity import RunIdentity
+from benchmark.config.run_config import SEEDS
+from benchmark.sweeps.plan import Unit
+from benchmark.training.folder import CONFIG, finished_record
 from leaderboard.record import Record
 
 DECIDE = ("model", "data", "protocol", "optimizer", "seed", *SEEDS, "suite", "cell")

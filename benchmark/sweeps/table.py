@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -15,6 +16,7 @@ from rich.text import Text
 from benchmark.sweeps.plan import Unit
 from benchmark.sweeps.progress import Progress, Row, duration
 from benchmark.sweeps.worker import LOG
+from benchmark.training.terminal import is_live
 
 Item = TypeVar("Item")
 
@@ -49,7 +51,7 @@ class Screen:
         self._shown_at = 0.0
 
     def __enter__(self) -> "Screen":
-        if self.console.is_terminal:
+        if is_live(self.console):
             self._live.start()
         return self
 
@@ -74,10 +76,34 @@ class Screen:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+class Silent:
+    """Says nothing."""
+
+    def show(self, progress: Progress, slots: int) -> None:
+        """Nothing."""
+
+    def ended(self, progress: Progress, unit: Unit, what: str) -> None:
+        """Nothing."""
+
+    def note(self, line: str) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def live_or_silent(wanted: bool) -> Iterator[Display]:
+    """The live table where it is wanted and there is a terminal or a notebook to show it in; elsewhere nothing."""
+    screen = Screen()
+    if not (wanted and is_live(screen.console)):
+        yield Silent()
+        return
+    with screen:
+        yield screen
+
+
 def tracked(items: Collection[Item], what: str) -> Iterable[Item]:
     """The items, with a bar in the terminal while they are gone through."""
     console = Console(stderr=True)
-    return track(items, what, console=console, transient=True, disable=not console.is_terminal)
+    return track(items, what, console=console, transient=True, disable=not is_live(console))
 
 
 def table_of(progress: Progress, most_rows: int | None = None) -> Table:

@@ -27,10 +27,16 @@ def work(folder: Path) -> None:
 
     import torch
 
-    from benchmark.__main__ import main
+    from benchmark.config.errors import reported
+    from benchmark.config.plugins import load_plugins
+    from benchmark.training.summary import resume_and_print
+
+    def resumed() -> int:
+        load_plugins()
+        return resume_and_print(folder)
 
     torch.set_num_threads(1)
-    sys.exit(main(["resume", str(folder)]))
+    sys.exit(reported(resumed))
 
 
 def work_on(folder: Path, device: str) -> None:

@@ -61,7 +61,7 @@ def member(words: list[str], output: Path, environment: dict[str, str], prepare:
 def runner_of_two(tmp_path_factory: pytest.TempPathFactory, *modules: str) -> Group:
     """What runs a command in two processes, with these modules imported, until both have ended."""
     server: ForkServerContext = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["benchmark.cli.train", *modules])
+    server.set_forkserver_preload(["benchmark.training.run", *modules])
 
     def run(
         words: list[str],

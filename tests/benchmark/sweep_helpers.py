@@ -9,10 +9,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from benchmark.recorder import RECORD
 from benchmark.sweeps.plan import Plan, Unit
 from benchmark.sweeps.progress import Progress
 from benchmark.sweeps.server import start_server
+from benchmark.training.folder import RECORD
 from leaderboard.record import Record
 from leaderboard.record_files import find_records
 from tests.benchmark.runs import DECIDED, main_process

@@ -31,7 +31,7 @@ MISTAKES = [
     ([*GOOD, "--trainer.max_steps", "4"], "unknown option --trainer.max_steps: here it is --protocol.max_steps"),
     ([*GOOD, "--model.n_heads", "five"], "--model.n_heads: expected int, got value: five"),
     ([*GOOD, "--model.positions", "learnt"], "--model.positions: expected one of ['learned', 'rotary', 'none'], got"),
-    ([*GOOD, "--seed", "-1"], "--seed: -1 does not conform to restriction v>=0"),
+    ([*GOOD, "--seed", "-1"], "--seed must not be negative, got -1"),
     (
         [*GOOD, "--data.state_size", "4", "--data.n_nonzero", "5"],
         "n_nonzero=5 ones do not fit in a row of state_size=4",

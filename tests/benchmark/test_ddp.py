@@ -20,11 +20,11 @@ from lightning.fabric.strategies.launchers.subprocess_script import _ChildProces
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only
 
-from benchmark import processes
-from benchmark.checkpoint import CHECKPOINT, Checkpointer, read_checkpoint
-from benchmark.module import EmergenceModule
-from benchmark.recorder import RECORD
-from datamodules import TaskDataModule
+from benchmark.training import processes
+from benchmark.training.checkpoint import CHECKPOINT, Checkpointer, read_checkpoint
+from benchmark.training.folder import RECORD
+from benchmark.training.module import EmergenceModule
+from datamodules import Rows, TaskDataModule
 from tests.benchmark.groups import Group, Member, by_slurm, nothing, runner_of_two
 from tests.benchmark.runs import LM, assert_same_run, curves_of, fit, fit_command, record_of, run_folder, send_at, start
 
@@ -59,7 +59,7 @@ def failing(output: Path) -> None:
     """A process whose model fails in its ninth step."""
     step = EmergenceModule.training_step
 
-    def fail(module: EmergenceModule, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+    def fail(module: EmergenceModule, batch: Rows, batch_idx: int) -> torch.Tensor:
         if module.global_step == 8:
             raise RuntimeError("the state has the wrong shape")
         return step(module, batch, batch_idx)

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from architectures import ARCHITECTURES, SequenceModel
-from benchmark.ensemble import Ensemble, clip_grad_norm_per_seed_, next_token_loss_per_seed
-from benchmark.metrics import next_token_loss
-from benchmark.protocol import OptimizerConfig
+from benchmark.config.protocol import OptimizerConfig
+from benchmark.training.ensemble import Ensemble, clip_per_seed_, each_seed
+from benchmark.training.metrics import next_token_loss
 from datamodules.linear_map import LinearMap
+from tests.oracles.optimizer import adamw
 
 N_SEEDS, N_STEPS, BATCH = 3, 50, 4
 SIZES = {"d_model": 16, "n_layers": 1, "n_heads": 2, "head_dim": 8, "d_state": 8}
@@ -64,7 +65,7 @@ def batches(seeds: Sequence[int], step: int) -> Tensor:
 
 def train_alone(model: SequenceModel, seed: int, n_steps: int = N_STEPS) -> Tensor:
     """As `EmergenceModule` trains; the losses, (N,)."""
-    optimizer, schedule = OPTIMIZER.build(model, n_steps)
+    optimizer, schedule = adamw(OPTIMIZER, model, n_steps)
     losses = []
     for step in range(n_steps):
         tokens = batch(seed, step)
@@ -83,7 +84,7 @@ class Training:
 
     def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble, self.seeds, self.step = ensemble, list(range(ensemble.n_seeds)), 0
-        self.optimizer, self.schedule = OPTIMIZER.build(ensemble, N_STEPS)
+        self.optimizer, self.schedule = adamw(OPTIMIZER, ensemble, N_STEPS)
 
     def run(self, n_steps: int) -> Tensor:
         """The losses, (N, E)."""
@@ -91,9 +92,9 @@ class Training:
         for _ in range(n_steps):
             tokens = batches(self.seeds, self.step)
             self.optimizer.zero_grad()
-            loss_E = next_token_loss_per_seed(self.ensemble(tokens[..., :-1]), tokens)
+            loss_E = each_seed(next_token_loss, self.ensemble(tokens[..., :-1]), tokens)
             loss_E.sum().backward()
-            clip_grad_norm_per_seed_(self.ensemble.parameters(), OPTIMIZER.clip_norm)
+            clip_per_seed_(self.ensemble.parameters(), self.ensemble.n_seeds, OPTIMIZER.clip_norm)
             self.optimizer.step()
             self.schedule.step()
             losses.append(loss_E.detach())
@@ -154,9 +155,9 @@ def test_a_seed_that_diverges_leaves_the_others_alone(cls: type[SequenceModel], 
             parameter[1] = float("nan")
     tokens = batches(range(N_SEEDS), 0)
     for ensemble in (healthy, sick):
-        loss_E = next_token_loss_per_seed(ensemble(tokens[..., :-1]), tokens)
+        loss_E = each_seed(next_token_loss, ensemble(tokens[..., :-1]), tokens)
         loss_E.sum().backward()
-        clip_grad_norm_per_seed_(ensemble.parameters(), 0.1)
+        clip_per_seed_(ensemble.parameters(), ensemble.n_seeds, 0.1)
     assert loss_E.isfinite().tolist() == [True, False, True]
     for (name, one), other in zip(healthy.named_parameters(), sick.parameters(), strict=True):
         assert one.grad is not None
@@ -176,9 +177,9 @@ def test_a_step_never_waits_for_the_device(
         tensors = [*ensemble.parameters(), *ensemble.buffers()]
         ensemble = copy.deepcopy(ensemble, {id(x): fake.from_tensor(x) for x in tensors})
         tokens = fake.from_tensor(tokens)
-        loss_E = next_token_loss_per_seed(ensemble(tokens[..., :-1]), tokens)
+        loss_E = each_seed(next_token_loss, ensemble(tokens[..., :-1]), tokens)
         loss_E.sum().backward()
-        norms_E = clip_grad_norm_per_seed_(ensemble.parameters(), 1.0)
+        norms_E = clip_per_seed_(ensemble.parameters(), ensemble.n_seeds, 1.0)
         assert loss_E.shape == norms_E.shape == (N_SEEDS,)
         with pytest.raises(DataDependentOutputException):
             loss_E[0].item()

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.ensemble import Ensemble, clip_grad_norm_per_seed_, next_token_loss_per_seed
-from benchmark.metrics import next_token_loss
+from benchmark.training.ensemble import Ensemble, clip_per_seed_, each_seed
+from benchmark.training.metrics import next_token_loss
 from tests.benchmark.toy_architectures import (
     B,
     Branches,
@@ -202,7 +202,7 @@ def test_half_precision() -> None:
 def test_loss_of_each_seed() -> None:
     logits, tokens = torch.randn(E, B, L, V), torch.randint(V, (E, B, L + 1))
     expected = [next_token_loss(x, own) for x, own in zip(logits, tokens, strict=True)]
-    torch.testing.assert_close(next_token_loss_per_seed(logits, tokens), torch.stack(expected))
+    torch.testing.assert_close(each_seed(next_token_loss, logits, tokens), torch.stack(expected))
 
 
 def test_clipping_of_each_seed() -> None:
@@ -217,7 +217,7 @@ def test_clipping_of_each_seed() -> None:
 
     gradients = [torch.randn(4, *size) * scales.view(-1, *[1] * len(size)) for size in sizes]
     stacked = [*(parameter(torch.zeros_like(g), g.clone()) for g in gradients), parameter(torch.zeros(4, 2), None)]
-    norms_E = clip_grad_norm_per_seed_(iter(stacked), 1.0)
+    norms_E = clip_per_seed_(iter(stacked), 4, 1.0)
     for e in range(4):
         alone = [parameter(torch.zeros_like(g[e]), g[e].clone()) for g in gradients]
         norm = nn.utils.clip_grad_norm_(alone, 1.0)
@@ -226,4 +226,4 @@ def test_clipping_of_each_seed() -> None:
             assert one.grad is not None
             torch.testing.assert_close(one.grad[e], other.grad, equal_nan=True)
     with pytest.raises(ValueError, match="^no parameter has a gradient to clip$"):
-        clip_grad_norm_per_seed_([nn.Parameter(torch.zeros(2))], 1.0)
+        clip_per_seed_([nn.Parameter(torch.zeros(2))], 2, 1.0)

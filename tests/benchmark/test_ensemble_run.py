@@ -12,19 +12,17 @@ import torch
 
 from architectures import ARCHITECTURES
 from benchmark.__main__ import main
-from benchmark.checkpoint import CHECKPOINT
-from benchmark.ensemble_metrics import EnsembleMetrics
-from benchmark.ensemble_module import EnsembleModule
-from benchmark.ensemble_step import EnsembleStep
-from benchmark.metrics import HeldOutMetrics
-from benchmark.run import CONFIG
+from benchmark.training.checkpoint import CHECKPOINT
+from benchmark.training.folder import CONFIG
+from benchmark.training.metrics import HeldOutMetrics
+from benchmark.training.module import EmergenceModule
+from benchmark.training.step import Step
 from datamodules import CellularAutomata, LinearMap, Task
 from tests.benchmark.runs import (
     CA,
     LM,
     assert_same,
     curves_of,
-    fit,
     fit_command,
     record_of,
     resume,
@@ -85,13 +83,13 @@ def test_seeds_differ_and_a_fixed_seed_holds_for_all(tmp_path: Path) -> None:
 def test_a_solved_seed_stops_costing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What trains shrinks as seeds are solved, and those that go on go on as if nothing had happened."""
     sizes: list[int] = []
-    step = EnsembleStep.gradients
+    step = Step.gradients
 
-    def counted(self: EnsembleStep) -> None:
+    def counted(self: Step) -> None:
         sizes.append(len(self.loss_E))
         step(self)
 
-    monkeypatch.setattr(EnsembleStep, "gradients", counted)
+    monkeypatch.setattr(Step, "gradients", counted)
     settings = [*LM, *FAST]
     code, folder = ensemble(settings, tmp_path, 400, 25, seeds="0-3")
     assert code == 0
@@ -111,22 +109,23 @@ def test_a_solved_seed_stops_costing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_diverged_seed_does_not_take_the_others_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    built = EnsembleModule.configure_optimizers
+    built = EmergenceModule.configure_optimizers
 
-    def poisoned(self: EnsembleModule) -> torch.optim.Optimizer:
+    def poisoned(self: EmergenceModule) -> torch.optim.Optimizer:
         optimizer = built(self)
+        assert self.step is not None
         prepare = self.step.prepare
 
-        def prepare_and_poison(step: int) -> None:
-            prepare(step)
+        def prepare_and_poison(step: int, start: int | None = None) -> None:
+            prepare(step, start)
             if step == 7:
                 with torch.no_grad():
-                    next(self.ensemble.parameters())[1] = float("nan")
+                    next(self.model.parameters())[1] = float("nan")
 
         monkeypatch.setattr(self.step, "prepare", prepare_and_poison)
         return optimizer
 
-    monkeypatch.setattr(EnsembleModule, "configure_optimizers", poisoned)
+    monkeypatch.setattr(EmergenceModule, "configure_optimizers", poisoned)
     code, folder = ensemble(LM, tmp_path, 40, 10)
     assert code == 3
     records = [record_of(folder / f"seed{seed}") for seed in SEEDS]
@@ -200,7 +199,9 @@ def test_weights_of_a_seed_can_be_examined(tmp_path: Path, capsys: pytest.Captur
         (["--seeds=5-2"], "5-2"),
         (["--seeds=a"], "a"),
         (["--seeds=0-3", "--seed=4"], "--seed and --seeds exclude each other"),
-        (["--seeds=0-3", "--trainer.precision=16-mixed"], "with --seeds take bf16-mixed"),
+        (["--seeds=0-3", "--trainer.precision=16-mixed"], "take bf16-mixed"),
+        (["--seeds=0-3", "--trainer.precision=16-true"], "take bf16-mixed"),
+        (["--trainer.precision=16-mixed"], "scales the loss before gradients are clipped"),
     ],
 )
 def test_mistakes(words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,6 +217,7 @@ def test_only_fit_trains_many_seeds(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "--seeds is for fit" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("default:.*its seeds are computed one at a time")
 def test_what_cannot_be_mapped_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,7 +233,7 @@ def test_what_cannot_be_mapped_says_so(
     code, folder = ensemble(LM, tmp_path, 20, 10)
     assert code == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "one at a time" in line]
-    assert len(lines) == 1 and lines[0].startswith("transformer: its seeds are computed one at a time: ")
+    assert len(lines) == 1 and lines[0].startswith("warning: transformer: its seeds are computed one at a time: ")
     monkeypatch.undo()
     for seed in SEEDS:
         theirs = record_of(alone(LM, tmp_path, seed, 20, 10))
@@ -247,11 +249,11 @@ def test_first_batch_and_weights_are_those_of_the_seed_alone(
     """Bit for bit, through the command line, for every architecture."""
     started: list[dict[str, torch.Tensor]] = []
 
-    def on_train_start(self: EnsembleModule) -> None:
-        models = [self.ensemble.model(i) for i in range(2)] if isinstance(self, EnsembleModule) else [self.model]
+    def on_train_start(self: EmergenceModule) -> None:
+        models = [self.model_of(seed) for seed in self.seeds]
         started.extend({k: v.clone() for k, v in model.state_dict().items()} for model in models)
 
-    monkeypatch.setattr("benchmark.module.EmergenceModule.on_train_start", on_train_start, raising=False)
+    monkeypatch.setattr("benchmark.training.module.EmergenceModule.on_train_start", on_train_start, raising=False)
     settings = [f"--model={name}", "--model.d_model=32", *LM[4:]]
     code, folder = ensemble(settings, tmp_path, 5, 5, seeds="1,2")
     assert code == 0
@@ -265,9 +267,9 @@ def test_first_batch_and_weights_are_those_of_the_seed_alone(
 
 @pytest.mark.parametrize("task", [LinearMap(6, 2, 3), CellularAutomata(4, 4, 3)], ids=["lm", "ca"])
 def test_metrics_are_those_of_each_seed(task: Task) -> None:
-    """Against the metrics of one seed, which torchmetrics computes; in chunks of unequal size."""
+    """Against the metrics of each seed alone; in chunks of unequal size."""
     generator = torch.Generator().manual_seed(0)
-    together = EnsembleMetrics(task, 2, torch.device("cpu"))
+    together = HeldOutMetrics(task, 2)
     apart = [HeldOutMetrics(task), HeldOutMetrics(task)]
     for chunk in (5, 3):
         tokens_EB = torch.randint(task.vocab_size, (2, chunk, task.n_tokens), generator=generator)
@@ -275,9 +277,9 @@ def test_metrics_are_those_of_each_seed(task: Task) -> None:
         logits += 3 * torch.nn.functional.one_hot(tokens_EB[..., 1:], task.vocab_size)  # mostly right
         together.update(logits, tokens_EB)
         for e, metrics in enumerate(apart):
-            metrics.update(logits[e], tokens_EB[e])
-    for ours, metrics in zip(together.compute(), apart, strict=True):
-        theirs = metrics.compute()
+            metrics.update(logits[e : e + 1], tokens_EB[e : e + 1])
+    for ours, metrics in zip(together.evaluations(), apart, strict=True):
+        (theirs,) = metrics.evaluations()
         assert ours.metrics.keys() == theirs.metrics.keys()
         for key, value in theirs.metrics.items():
             assert ours.metrics[key] == pytest.approx(value, rel=1e-6), key
@@ -292,9 +294,3 @@ def test_configuration_of_a_seed_repeats_it(tmp_path: Path) -> None:
     assert main(["fit", f"--config={folder / 'seed2' / CONFIG}", "--name=again"]) == 0
     again = record_of(run_folder(tmp_path, LM, "again"))
     assert again.model_dump(include=ALONE) == record_of(folder / "seed2").model_dump(include=ALONE)
-
-
-def test_one_seed_may_scale_its_loss(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _ = fit(LM, tmp_path, "a", 4, 2, "--trainer.precision=16-mixed", "--picture=false")
-    assert "--seeds" not in capsys.readouterr().err
-    assert code == 0

@@ -1,16 +1,15 @@
 import hashlib
 import struct
 import subprocess
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from architectures import MLPMixer, Transformer
-from benchmark import environment
-from benchmark.recorder import batch_hash
-from datamodules import TASKS, LinearMap
+from benchmark.training import environment
+from benchmark.training.recorder import batch_hash
+from datamodules import LinearMap
 
 
 def test_flops_of_a_transformer_by_hand() -> None:
@@ -53,11 +52,10 @@ def test_flops_of_any_model_are_counted(extra: nn.Module) -> None:
 
 
 def test_batch_hash_is_of_the_first_batch_as_int32() -> None:
-    lm: Any = TASKS["lm"]
-    data = lm(state_size=4, n_nonzero=2, batch_size=3, data_seed=5)
-    tokens = data.task.batch(0, 3).flatten().tolist()
-    assert batch_hash(data) == hashlib.sha256(struct.pack(f"<{len(tokens)}i", *tokens)).hexdigest()
-    assert batch_hash(data) != batch_hash(lm(state_size=4, n_nonzero=2, batch_size=3, data_seed=6))
+    task = LinearMap(4, 2, data_seed=5)
+    tokens = task.batch(0, 3).flatten().tolist()
+    assert batch_hash(task, 3) == hashlib.sha256(struct.pack(f"<{len(tokens)}i", *tokens)).hexdigest()
+    assert batch_hash(task, 3) != batch_hash(LinearMap(4, 2, data_seed=6), 3)
 
 
 def test_git_state_is_that_of_the_checkout(repository) -> None:

@@ -12,10 +12,11 @@ import pytest
 import torch
 from lightning import Trainer
 
-from benchmark.checkpoint import CHECKPOINT, Checkpointer
-from benchmark.lock import LOCK
-from benchmark.module import EmergenceModule
-from benchmark.recorder import RECORD, RunRecorder
+from benchmark.training.checkpoint import CHECKPOINT, Checkpointer
+from benchmark.training.folder import RECORD
+from benchmark.training.lock import LOCK
+from benchmark.training.module import EmergenceModule
+from benchmark.training.recorder import Recorder
 from tests.benchmark.runs import LM, assert_same_run, fit, fit_command, record_of, resume, run_folder, send_at, start
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -112,7 +113,7 @@ def test_a_signal_in_the_evaluation_before_the_first_step(
 def test_signals_while_the_end_is_written_change_nothing(
     during: str, times: int, signum: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner, name = {"last checkpoint": (Checkpointer, "save"), "record": (RunRecorder, "write")}[during]
+    owner, name = {"last checkpoint": (Checkpointer, "save"), "record": (Recorder, "write")}[during]
     method = getattr(owner, name)
 
     def interrupted(*args: object) -> object:

@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark.checkpoint import CHECKPOINT, read_checkpoint
-from benchmark.recorder import CURVES, RECORD
-from benchmark.run import CONFIG
+from benchmark.training.checkpoint import CHECKPOINT, read_checkpoint
+from benchmark.training.folder import CONFIG, CURVES, RECORD
 from tests.benchmark.runs import LM, assert_same_run, fit_command, main_process, record_of, run_folder, send_at, start
 
 N_FIRST_KILLS = 10  # each is followed by a second one on the resumed run: 20 in all
@@ -33,7 +32,7 @@ def command(out: Path, name: str) -> list[str]:
 @pytest.fixture(scope="module")
 def server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmark.cli.train", "tests.benchmark.runs"])
+    context.set_forkserver_preload(["benchmark.training.run", "tests.benchmark.runs"])
     return context
 
 
@@ -177,7 +176,7 @@ def interrupt_at_step_30(words: list[str], output: Path) -> None:
 
 def die_before_the_record(words: list[str], output: Path) -> None:
     """A process that dies when all is written but the record."""
-    pytest.MonkeyPatch().setattr("benchmark.recorder.write_record", lambda path, record: die())
+    pytest.MonkeyPatch().setattr("benchmark.training.recorder.write_record", lambda path, record: die())
     main_process(words, output)
 
 

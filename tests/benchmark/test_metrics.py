@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.metrics import HeldOutMetrics, next_token_loss
+from benchmark.training.metrics import HeldOutMetrics, next_token_loss
 from datamodules import CellularAutomata, LinearMap
 
 
@@ -43,15 +43,15 @@ def test_metrics_equal_their_definitions(chunk: int, confidence: float) -> None:
         logits[3, -1] = -logits[3, -1]  # one wrong answer at the end, so that exact match and accuracy differ
         metrics = HeldOutMetrics(task)
         for start in range(0, 10, chunk):
-            metrics.update(logits[start : start + chunk], tokens[start : start + chunk])
-        result = metrics.compute()
+            metrics.update(logits[None, start : start + chunk], tokens[None, start : start + chunk])
+        (result,) = metrics.evaluations()
         expected = reference(logits.double().numpy(), tokens.numpy(), task.state_size)
         assert set(result.metrics) <= set(expected)
         assert result.metrics == pytest.approx({name: expected[name] for name in result.metrics}, rel=1e-5, abs=1e-7)
         assert result.loss_L.shape == result.accuracy_L.shape == (task.seq_len,)
         metrics.reset()
-        metrics.update(logits[:2], tokens[:2])
-        assert metrics.compute().metrics["loss_nats"] == pytest.approx(
+        metrics.update(logits[None, :2], tokens[None, :2])
+        assert metrics.evaluations()[0].metrics["loss_nats"] == pytest.approx(
             reference(logits[:2].double().numpy(), tokens[:2].numpy(), task.state_size)["loss_nats"], rel=1e-5
         )
 

@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark import plots
+from benchmark.training import picture
 from tests.benchmark.runs import LM, curves_of, fit, record_of
 
 PNG = b"\x89PNG\r\n"
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
     """The folder of a tiny run with evaluations at 0, 2 and 4."""
-    _, folder = fit(LM, tmp_path_factory.mktemp("picture"), "a", 4, 2, "--picture=false")
+    _, folder = fit(LM, tmp_path, "a", 4, 2, "--picture=false")
     return folder
 
 
@@ -28,17 +28,17 @@ def many(curves: pd.DataFrame, n_rows: int) -> pd.DataFrame:
 def test_more_points_than_altair_allows_by_default_are_drawn(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plots, "_MOST_POINTS", 2_000)  # x 4 cells: more than 5,000 rows
-    plots.write_curves_plot(tmp_path / "a.png", record_of(run), many(curves_of(run), 2_000))
+    monkeypatch.setattr(picture, "_MOST_POINTS", 2_000)  # x 4 cells: more than 5,000 rows
+    picture.write_curves_plot(tmp_path / "a.png", record_of(run), many(curves_of(run), 2_000))
     assert (tmp_path / "a.png").read_bytes().startswith(PNG)
 
 
 def test_lines_are_thinned_evenly_with_both_ends(run: Path) -> None:
-    thinned = plots._thinned(many(curves_of(run), 10_001))
+    thinned = picture._thinned(many(curves_of(run), 10_001))
     steps = thinned["step"].to_numpy()
     assert (len(steps), steps[0], steps[-1]) == (640, 0, 10_000)
     assert set(np.diff(steps)) <= {15, 16}
-    assert len(plots._thinned(many(curves_of(run), 640))) == 640
+    assert len(picture._thinned(many(curves_of(run), 640))) == 640
 
 
 @pytest.mark.filterwarnings("default:.*the picture was not drawn")
@@ -53,7 +53,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_record(
             path.write_bytes(b"")
         raise RuntimeError("no room\nfor it")
 
-    monkeypatch.setattr(plots, "write_curves_plot", write)
+    monkeypatch.setattr(picture, "write_curves_plot", write)
     said = "Is a directory" if obstacle == "folder" else "RuntimeError: no room for it"
     code, folder = fit(LM, tmp_path, "a", 4, 2)
     assert code == 0

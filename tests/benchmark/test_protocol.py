@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from benchmark.protocol import OptimizerConfig, Protocol
+from benchmark.config.protocol import OptimizerConfig, Protocol
+from benchmark.training.step import Step
 
 
 def test_warm_up_then_constant() -> None:
@@ -25,13 +26,13 @@ def test_steps_are_adamw_with_the_scheduled_rate() -> None:
     config = OptimizerConfig(lr=0.1, betas=(0.8, 0.9), weight_decay=0.05, warmup_steps=2)
     model = torch.nn.Linear(3, 1, bias=False).double()
     w = model.weight.detach().clone()
-    optimizer, schedule = config.build(model, 10)
+    step = Step(model, lambda start: start, 1, config, max_steps=10)
     m, v = torch.zeros_like(w), torch.zeros_like(w)
     for t in range(1, 4):
         grad = torch.tensor([[1.0, -2.0, 0.5]], dtype=torch.float64) * t
         model.weight.grad = grad.clone()
-        optimizer.step()
-        schedule.step()
+        step.prepare(t - 1)
+        step.optimizer.step()
         lr = 0.1 * min(1.0, t / 2)
         m, v = 0.8 * m + 0.2 * grad, 0.9 * v + 0.1 * grad**2
         w = w - lr * (m / (1 - 0.8**t) / ((v / (1 - 0.9**t)).sqrt() + 1e-8) + 0.05 * w)

@@ -20,12 +20,12 @@ from typing import Any
 
 import pytest
 
-from benchmark.checkpoint import CHECKPOINT
-from benchmark.lock import LOCK, is_taken
 from benchmark.sweeps.driver import Driver
 from benchmark.sweeps.local import LocalEngine
 from benchmark.sweeps.planning import make_plan
 from benchmark.sweeps.ray_node import remove_orphans
+from benchmark.training.checkpoint import CHECKPOINT
+from benchmark.training.lock import LOCK, is_taken
 from tests.benchmark.runs import start
 from tests.benchmark.sweep_helpers import LONG, SUITE, Quiet, decided, folders_of, in_process, records_of
 

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from benchmark import environment
-from benchmark.checkpoint import CHECKPOINT
-from benchmark.lock import InUse, training_in
+from benchmark.config.errors import InUse
 from benchmark.sweeps import ray_engine, ray_node
 from benchmark.sweeps.engine import Ended
 from benchmark.sweeps.plan import Unit
 from benchmark.sweeps.ray_engine import RayEngine, deliver
 from benchmark.sweeps.ray_node import Result
 from benchmark.sweeps.worker import LOG
+from benchmark.training import environment
+from benchmark.training.checkpoint import CHECKPOINT
+from benchmark.training.lock import training_in
 from leaderboard.record import Git, Record, read_record, write_record
 from tests.leaderboard.records import run_of
 

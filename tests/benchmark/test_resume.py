@@ -8,8 +8,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
-from benchmark.checkpoint import CHECKPOINT
-from benchmark.module import EmergenceModule
+from benchmark.training.checkpoint import CHECKPOINT
+from benchmark.training.module import EmergenceModule
+from datamodules import Rows
 from tests.benchmark.runs import CA, LM, assert_same_run, curves_of, fit, record_of, resume, send_at
 
 # LM with one cell to copy and a high learning rate: solved after some 20 of 60 steps.
@@ -105,7 +106,7 @@ def test_goes_on_from_the_last_checkpoint_after_an_error(
     settings, steps, every = RUNS[name]
     training_step = EmergenceModule.training_step
 
-    def fail(module: EmergenceModule, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+    def fail(module: EmergenceModule, batch: Rows, batch_idx: int) -> torch.Tensor:
         if module.global_step == steps - 2:
             raise RuntimeError("no more memory")
         return training_step(module, batch, batch_idx)
@@ -147,9 +148,10 @@ def test_learning_rate_follows_the_cosine_to_the_end(
     rates: list[float] = []
     training_step = EmergenceModule.training_step
 
-    def note(module: EmergenceModule, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+    def note(module: EmergenceModule, batch: Rows, batch_idx: int) -> torch.Tensor:
+        loss = training_step(module, batch, batch_idx)
         rates.append(module.trainer.optimizers[0].param_groups[0]["lr"])
-        return training_step(module, batch, batch_idx)
+        return loss
 
     monkeypatch.setattr(EmergenceModule, "training_step", note)
     send_at(monkeypatch, 4, 16)

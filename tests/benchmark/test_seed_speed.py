@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from benchmark.__main__ import main
-from benchmark.ensemble_step import WARM_UP_STEPS
-from benchmark.environment import flops_per_token
+from benchmark.config.parser import parse
 from benchmark.speed.seed_speed import SeedSpeed, measure_on_gpu
 from benchmark.speed.seed_speed_table import header, markdown, rows
-from benchmark.speed.seed_step import MATRIX, SeedStep, built, matrix_product_flops, rate
+from benchmark.speed.seed_step import MATRIX, SeedStep, matrix_product_flops, rate
+from benchmark.training.environment import flops_per_token
+from benchmark.training.run import build
+from benchmark.training.step import WARM_UP_STEPS
 from tests.benchmark.sweep_helpers import SUITE
 
 CPU = torch.device("cpu")
@@ -44,11 +46,10 @@ def test_matrix_product_is_counted_as_its_operations(monkeypatch: pytest.MonkeyP
 
 def test_a_step_is_the_one_of_the_harness() -> None:
     """The depth that the task sets, the options that were given, and a new batch at every step."""
-    module, data = built(CONTENT, 5)
-    assert len(module.model.blocks) == 1
-    assert (module.optimizer_config.betas, module.optimizer_config.lr) == ((0.5, 0.6), 0.01)
-    assert (data.task.task_seed, data.task.data_seed, data.batch_size) == (5, 5, 8)
     step = SeedStep(CONTENT, CPU)
+    config = step.run.config
+    assert len(step.model.blocks) == 1
+    assert (config.optimizer.betas, config.optimizer.lr, step.data.batch_size) == ((0.5, 0.6), 0.01, 8)
     first = step.tokens()
     before = [parameter.clone() for parameter in step.model.parameters()]
     step()
@@ -72,10 +73,10 @@ def test_ensembles_are_measured_alone_and_together(monkeypatch: pytest.MonkeyPat
     broken = {**CONTENT, "model": {"class_path": "transformer", "init_args": {"d_model": 15, "n_heads": 2}}}
     result, error = measure_on_gpu({"transformer": CONTENT, "broken": broken}, 0.0, CPU)
     assert result.rates == {"alone": 1.0, "2 seeds": 2.0, "3 seeds": 3.0}
-    module, data = built(CONTENT, 0)
-    flops = flops_per_token(module.model, data.task) * data.tokens_per_step
+    run = build(parse(CONTENT))
+    flops = flops_per_token(run.model, run.task) * run.data.tokens_per_step
     assert result.utilisation["3 seeds"] == pytest.approx(3 * flops / 1e6)
-    assert result.parameters == sum(parameter.numel() for parameter in module.model.parameters())
+    assert result.parameters == sum(parameter.numel() for parameter in run.model.parameters())
     assert error.error is not None and "n_heads" in error.error
     assert WARM_UP_STEPS >= 1 and len(calls) == 4
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.lock import LOCK, is_taken, take
-from benchmark.run import CONFIG
 from benchmark.sweeps.driver import MOST_RETRIES, Driver
 from benchmark.sweeps.engine import Ended, Engine
 from benchmark.sweeps.local import ended
 from benchmark.sweeps.plan import Plan, Unit
 from benchmark.sweeps.planning import make_plan
 from benchmark.sweeps.state import make_folder
+from benchmark.training.folder import CONFIG
+from benchmark.training.lock import LOCK, is_taken, take
 from leaderboard.record import read_record, write_record
 from tests.benchmark.runs import resume
 from tests.benchmark.sweep_helpers import SUITE, Quiet, records_of

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from benchmark.checkpoint import CHECKPOINT
-from benchmark.lock import LOCK, InUse, is_taken, training_in
+from benchmark.config.errors import InUse
 from benchmark.sweeps.planning import make_plan
 from benchmark.sweeps.state import make_folder
 from benchmark.sweeps.worker import LOG
+from benchmark.training.checkpoint import CHECKPOINT
+from benchmark.training.lock import LOCK, is_taken, training_in
 from tests.benchmark.runs import record_of, resume, start
 from tests.benchmark.sweep_helpers import LONG, PATIENCE_S, SUITE, in_process, records_of, until
 from tests.benchmark.test_plugins import install

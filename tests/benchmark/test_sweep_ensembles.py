@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmark.checkpoint import CHECKPOINT
-from benchmark.run import CONFIG
 from benchmark.sweeps.driver import Driver
 from benchmark.sweeps.ensembles import EnsembleEngine, visible_gpus
 from benchmark.sweeps.local import LocalEngine
 from benchmark.sweeps.plan import Plan
 from benchmark.sweeps.planning import make_plan
+from benchmark.training.checkpoint import CHECKPOINT
+from benchmark.training.folder import CONFIG
 from tests.benchmark.sweep_helpers import LONG, SUITE, Quiet, folders_of, records_of
 
 SEEDS = (0, 1, 2)

@@ -7,26 +7,17 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmark.sweeps.grid import parse_grid
+from benchmark.config.grid import parse_grid
 from benchmark.sweeps.plan import Entry, Plan
 from benchmark.sweeps.planning import make_plan
-from benchmark.sweeps.reading import Reader
 from tests.benchmark.sweep_helpers import LONG, SUITE
 
 Make = Callable[..., Plan]
 
 
-@pytest.fixture(scope="module")
-def reader() -> Reader:
-    """One for all tests: making its parser takes a second."""
-    return Reader()
-
-
 @pytest.fixture
-def make(tmp_path: Path, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> Make:
+def make(tmp_path: Path) -> Make:
     """Plan with the tiny suite, unless other words are given; `files` are the texts of YAML files."""
-
-    monkeypatch.setattr("benchmark.sweeps.planning.Reader", lambda: reader)
 
     def plan(
         *, text: str = SUITE, files: dict[str, str] | None = None, grid: list[str] | None = None, **words: Any
@@ -150,7 +141,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"text": SUITE.replace("class_path: ca", "class_path: cas")}, "ca4.data: unknown task 'cas': did you mean ca?"),
     ({"text": SUITE.replace("d_model", "d_modle")}, "cells.lm4.model: unknown option 'd_modle': did you mean d_model?"),
     ({"text": SUITE.replace("  lm4:", "  lm/4:")}, "cells.lm/4"),
-    ({"text": SUITE.replace("n_nonzero", "n_nonzeros")}, "lm4, transformer: unknown option n_nonzeros: did"),
+    ({"text": SUITE.replace("n_nonzero", "n_nonzeros")}, "lm4, transformer: unknown option --data.n_nonzeros: did"),
     ({"text": SUITE.replace("warmup_steps: 7", "warmup_steps: soon")}, "transformer: --optimizer.warmup_steps: exp"),
     ({"text": SUITE.replace("n_nonzero: 2", "n_nonzero: 5")}, "cell lm4, transformer: "),
     ({"text": SUITE.replace("n_heads: 2", "n_heads: 3")}, "cell lm4, transformer: "),
@@ -180,7 +171,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"suite": None}, "what is to be run?"),
     ({"suite": None, "files": MIXER}, "what is to be run?"),
     ({"suite": None, "files": {"f.yaml": LONG}, "models": ["mamba"]}, "f.yaml: sets up transformer: leave"),
-    ({"suite": None, "files": {"f.yaml": LONG.replace("protocol:", "protocl:")}}, "--protocol.eval_every"),
+    ({"suite": None, "files": {"f.yaml": LONG.replace("protocol:", "protocl:")}}, "did you mean --protocol?"),
 ]  # fmt: skip
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.lock import LOCK, is_taken
 from benchmark.sweeps.driver import Driver
 from benchmark.sweeps.local import LocalEngine
 from benchmark.sweeps.plan import Plan
 from benchmark.sweeps.planning import make_plan
 from benchmark.sweeps.worker import LOG
+from benchmark.training.lock import LOCK, is_taken
 from tests.benchmark.sweep_helpers import (
     PATIENCE_S,
     SUITE,

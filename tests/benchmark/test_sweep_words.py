@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.__main__ import main
-from benchmark.sweeps.grid import name_of, parse_grid, points
-from benchmark.sweeps.seeds import parse_seeds
+from benchmark.config.grid import name_of, parse_grid, points
+from benchmark.config.seeds import parse_seeds
 
 
 @pytest.mark.parametrize(

@@ -164,10 +164,10 @@ def test_how_the_file_is_packed_does_not_matter(entry: Path, options: dict[str, 
 
 
 def test_file_of_the_harness_is_read(entry: Path) -> None:
-    """What `benchmark.recorder` writes, by pandas and from tensors."""
+    """What `benchmark.training.recorder` writes, by pandas and from tensors."""
     import torch
 
-    from benchmark.recorder import curves_table
+    from benchmark.training.recorder import curves_table
 
     folder = entry / "lm-a" / "seed0"
     rows = pq.read_table(folder / "curves.parquet").to_pylist()

@@ -1,27 +1,27 @@
-"""The leaderboard's own hitting steps against those of the training loop."""
+"""Hitting steps from curves, as training and validation compute them, against the definition."""
 
 import math
+import operator
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from benchmark.emergence import Hitting
-from datamodules import Target as TaskTarget
 from leaderboard.hits import hitting_step, holds
 from leaderboard.parts import Target
+from tests.oracles import hitting_step as oracle
 
 VALUES = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.5, math.nextafter(0.5, 0), 0.9, math.nan])
 
 
 @given(st.lists(VALUES, max_size=12), st.sampled_from([">=", "<"]), st.integers(1, 60), st.booleans())
-def test_agrees_with_training(values: list[float], op: str, every: int, from_zero: bool) -> None:
+def test_agrees_with_its_definition(values: list[float], op: str, every: int, from_zero: bool) -> None:
     steps = [every * (number + (not from_zero)) for number in range(len(values))]
-    hitting = Hitting(TaskTarget("t", "m", op, 0.5))  # type: ignore[arg-type]
-    for step, value in zip(steps, values, strict=True):
-        hitting.update(step, {"m": value})
+    reaches = {">=": operator.ge, "<": operator.lt}[op]
     target = Target(name="t", metric="m", op=op, value=0.5)  # type: ignore[arg-type]
-    assert hitting_step(steps, [holds(target, value) for value in values]) == (hitting.step, hitting.previous_step)
+    held = [holds(target, value) for value in values]
+    assert held == [not math.isnan(value) and reaches(value, 0.5) for value in values]
+    assert hitting_step(steps, held) == oracle.hitting_step(steps, values, lambda value: reaches(value, 0.5))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ import pandas as pd
 from leaderboard.record import Record
 
 _WIDTH, _HEIGHT = 640, 220
+_MOST_LINES = 32
+"""Lines of a panel: more than that cannot be told apart."""
+
 _MOST_POINTS = _WIDTH
 """Points of a line: more than one per pixel cannot be seen, and 32 lines of 10,000 points take a minute to draw."""
 
@@ -91,22 +94,27 @@ def _loss(record: Record, curves: pd.DataFrame) -> alt.LayerChart | alt.FacetCha
 
 
 def _positions(record: Record, curves: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
-    """Each cell's loss, averaged over the predicted states: the staircase of the linear map."""
-    size = int(record.task.config.get("state_size") or 1)  # type: ignore[arg-type]
-    shown = range(0, size, -(-size // 32))  # more lines than that cannot be told apart
+    """The loss of each cell, averaged over the predicted states, where a task has states: the staircase of the linear
+    map; of each position where it has none."""
+    state_size = record.task.config.get("state_size")
+    size = state_size if isinstance(state_size, int) else None
+    by_position = curves["loss_by_position_nats"]
+    title = "cell of the state" if size else "position"
+    n_lines = size or len(by_position.iloc[0])
+    shown = range(0, n_lines, -(-n_lines // _MOST_LINES))
     rows = [
-        {"step": step, "cell": cell, "nats": float(losses[size - 1 + cell :: size].mean())}
-        for step, losses in zip(curves["step"], curves["loss_by_position_nats"], strict=True)
-        for cell in shown
+        {"step": step, "line": line, "nats": float(losses[size - 1 + line :: size].mean() if size else losses[line])}
+        for step, losses in zip(curves["step"], by_position, strict=True)
+        for line in shown
     ]
     lines = (
         alt.Chart(pd.DataFrame(rows))
         .mark_line(strokeWidth=1.2, opacity=0.8, clip=True)
         .encode(
             x=_STEP,
-            y=alt.Y("nats:Q", title="loss by cell (nats)"),
-            detail="cell:N",
-            color=alt.Color("cell:Q", title="cell of the state", scale=alt.Scale(scheme="viridis")),
+            y=alt.Y("nats:Q", title=f"loss by {'cell' if size else 'position'} (nats)"),
+            detail="line:N",
+            color=alt.Color("line:Q", title=title, scale=alt.Scale(scheme="viridis")),
         )
     )
     return alt.layer(_hits(record).mark_rule(strokeDash=[2, 3], color="#888"), lines).properties(

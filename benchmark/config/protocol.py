@@ -5,10 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import nn
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
-
 
 @dataclass(frozen=True)
 class Protocol:
@@ -65,12 +61,6 @@ class OptimizerConfig:
         for name in ("weight_decay", "warmup_steps", "clip_norm"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"optimizer.{name} must not be negative, got {getattr(self, name)}")
-
-    def build(self, model: nn.Module, max_steps: int) -> tuple[Optimizer, LambdaLR]:
-        """The optimizer over all parameters of the model, and its schedule in steps."""
-        # One call updates all parameters: on small models a Python loop over them costs as much as the step itself.
-        optimizer = AdamW(model.parameters(), lr=self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=True)
-        return optimizer, LambdaLR(optimizer, self.factor(max_steps))
 
     def factor(self, max_steps: int) -> Callable[[int], float]:
         """Learning rate at a step (counted from 0) as a multiple of `lr`."""

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from architectures import SequenceModel
-from benchmark.metrics import next_token_loss
+from benchmark.training.metrics import next_token_loss
 from datamodules import Task
 from leaderboard.record import Git, Hardware
 
@@ -79,7 +79,7 @@ def git_state() -> Git:
         return subprocess.run(["git", "-C", root, *args], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        if Path(git("rev-parse", "--show-toplevel")) != Path(__file__).resolve().parents[1]:
+        if Path(git("rev-parse", "--show-toplevel")) != Path(__file__).resolve().parents[2]:
             return Git(commit=None, dirty=None)  # installed somewhere inside another project's checkout
         return Git(commit=git("rev-parse", "HEAD"), dirty=bool(git("status", "--porcelain", "--untracked-files=no")))
     except (OSError, subprocess.CalledProcessError):

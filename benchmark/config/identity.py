@@ -5,11 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from architectures import SequenceModel
-from benchmark.protocol import OptimizerConfig, Protocol
+from benchmark.config.protocol import OptimizerConfig, Protocol
+from benchmark.config.run_config import SEEDS
 from datamodules import TaskDataModule
 from leaderboard import record
-
-SEEDS = ("task_seed", "init_seed", "data_seed")
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,16 @@
-"""One run from start to end: a folder, a fit, a record, whatever way it ends."""
+"""The folder of a run: how it is made, and which files it holds."""
 
 import os
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from benchmark.checkpoint import Checkpointer, Interrupted
-from benchmark.recorder import RECORD, Diverged
 from leaderboard.record import FINAL_STATUSES, Record, read_record
 
-CONFIG = "config.yaml"
-DIVERGED = 3
-"""Exit code."""
+CONFIG, RECORD, CURVES, PICTURE = "config.yaml", "record.json", "curves.parquet", "curves.png"
+KEPT = "checkpoints"
+"""Subfolder of the weights that are kept."""
 
 
 def create_run_folder(root: Path, task: str, architecture: str, name: str | None, config: str) -> Path:
@@ -69,43 +65,16 @@ def finished_record(folder: Path) -> Record | None:
     return record if record is not None and record.status in FINAL_STATUSES else None
 
 
-@dataclass
-class Outcome:
-    """How a run, or an ensemble of runs, ended.
-
-    Args:
-        records: what was written, a record a seed.
-        exit_code: 0 solved or censored, 1 error, 3 diverged, 128 + signal number when interrupted.
-        error: the exception of a run that ended in an error.
-    """
-
-    records: list[Record]
-    exit_code: int
-    error: BaseException | None = None
+def seed_folder(folder: Path, seed: int) -> Path:
+    """The folder of one seed in that of a run of many."""
+    return folder / f"seed{seed}"
 
 
-def train(
-    fit: Callable[[], object], write: Callable[[str | None, str | None], list[Record]], checkpointer: Checkpointer
-) -> Outcome:
-    """Fit, and write a record at every kind of end.
+def kept_checkpoint(folder: Path, step: int) -> Path:
+    """The file of the weights that were kept after a step."""
+    return folder / KEPT / f"step{step:08d}.ckpt"
 
-    Args:
-        fit: starts the fit.
-        write: writes the records, given a status (None where nothing cut the run short) and an error.
-        checkpointer: turns signals into an orderly end.
 
-    Raises:
-        OSError: if the record cannot be written.
-    """
-    with checkpointer.signals():
-        try:
-            fit()
-        except Interrupted as end:
-            return Outcome(write("interrupted", str(end)), 128 + end.signum)
-        except Diverged as end:
-            return Outcome(write("diverged", str(end)), DIVERGED)
-        except Exception as error:
-            message = " ".join(f"{type(error).__name__}: {error}".split())
-            return Outcome(write("error", message), 1, error)
-        records = write(None, None)
-        return Outcome(records, DIVERGED if any(record.status == "diverged" for record in records) else 0)
+def kept_steps(folder: Path) -> list[int]:
+    """The steps after which weights were kept, ascending."""
+    return sorted(int(path.stem.removeprefix("step")) for path in (folder / KEPT).glob("step*.ckpt"))

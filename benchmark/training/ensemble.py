@@ -1,16 +1,18 @@
-"""Many seeds of one architecture as one module: their parameters stacked, and a map over them.
+"""E >= 1 seeds of one architecture: alone a model is called plainly; many are stacked, with a map over them.
 
 Seeds share nothing: the gradient of the sum of their losses is the gradient of each one's own. Loss, clipping and
 forward pass never wait for the device, so that a training step can be captured as a CUDA graph.
+
+Whatever is computed per seed goes through `logits_of`, `each_seed` and `clip_per_seed_`, which cost a single seed
+nothing: it has the bits and the time that it would have without a seed dimension.
 
 Shape letters: E seeds, B sequences, L positions, V token values.
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import vmap
 
@@ -158,24 +160,25 @@ class Ensemble(nn.Module):
         return None
 
 
-def next_token_loss_per_seed(logits_EBLV: Tensor, tokens_EB: Tensor) -> Tensor:
-    """Mean cross-entropy in nats of every seed, (E,): `next_token_loss` of each.
+def logits_of(model: nn.Module, tokens_EBL: Tensor) -> Tensor:
+    """Next-token logits (E, B, L, V) of a stack of seeds, or of a model that is one seed alone."""
+    return model(tokens_EBL) if isinstance(model, Ensemble) else model(tokens_EBL[0])[None]
 
-    Args:
-        logits_EBLV: (E, B, L, V) for the first L tokens.
-        tokens_EB: (E, B, L + 1), the whole sequences.
-    """
-    target_EBL = tokens_EB[..., 1:]
-    loss = F.cross_entropy(logits_EBLV.flatten(0, 2), target_EBL.flatten(), reduction="none")
-    return loss.view(len(tokens_EB), -1).mean(1)
+
+def each_seed(function: Callable[..., Tensor], *stacked: Tensor) -> Tensor:
+    """The results of a function for every seed, stacked; its arguments have the seeds first."""
+    if len(stacked[0]) == 1:
+        return function(*(x[0] for x in stacked))[None]
+    return vmap(function)(*stacked)
 
 
 @torch.no_grad()
-def clip_grad_norm_per_seed_(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
-    """`torch.nn.utils.clip_grad_norm_` of every seed by itself, in place.
+def clip_per_seed_(parameters: Iterable[Tensor], n_seeds: int, max_norm: float) -> Tensor:
+    """Clip the gradients of every seed by itself, in place, as `torch.nn.utils.clip_grad_norm_` does for one.
 
     Args:
-        parameters: stacked, (E, ...); those without a gradient are left out.
+        parameters: of a model, or stacked (E, ...); those without a gradient are left out.
+        n_seeds: E.
         max_norm: largest Euclidean norm of a seed's gradient over all parameters.
 
     Returns:
@@ -184,11 +187,15 @@ def clip_grad_norm_per_seed_(parameters: Iterable[Tensor], max_norm: float) -> T
     Raises:
         ValueError: if no parameter has a gradient.
     """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not gradients:
+    trained = [parameter for parameter in parameters if parameter.grad is not None]
+    if not trained:
         raise ValueError("no parameter has a gradient to clip")
-    norms_PE = torch.stack([torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients])
+    gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
+    norms_PE = torch.stack([torch.linalg.vector_norm(g.reshape(n_seeds, -1), dim=1) for g in gradients])
     norms_E = torch.linalg.vector_norm(norms_PE, dim=0)
+    if n_seeds == 1:
+        torch.nn.utils.clip_grads_with_norm_(trained, max_norm, norms_E[0])
+        return norms_E
     factors_E = (max_norm / (norms_E + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(factors_E.view(-1, *[1] * (gradient.dim() - 1)))

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from benchmark.module import EmergenceModule
+from benchmark.training.module import EmergenceModule
+from benchmark.training.terminal import is_live
 
 REFRESH_S = 0.25
 PLAIN_LINES = 20
@@ -29,16 +30,28 @@ class EmergenceProgressBar(ProgressBar):
         tokens_per_step: S * T * B.
         eval_every: steps between evaluations.
         headline: the held-out metric to show beside the loss.
+        plain: print lines where there is no terminal and no notebook; one that cannot draw gets them anyway.
     """
 
-    def __init__(self, tokens_per_step: int, eval_every: int, headline: str) -> None:
+    def __init__(self, tokens_per_step: int, eval_every: int, headline: str, plain: bool = True) -> None:
         super().__init__()
+        self._wants_lines = plain
         self.tokens_per_step, self.eval_every, self.headline = tokens_per_step, eval_every, headline
         self.enabled = True
         self._progress: Progress | None = None
         self._console = self.make_console()
         self._shown_at = 0.0
         self._plain_every = 1
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a bar can be shown: in a terminal, or in a notebook."""
+        return is_live(self._console)
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether anything is shown."""
+        return self.is_live or self._wants_lines or self._console.is_jupyter
 
     def make_console(self) -> Console:
         """Where the bar is shown: standard error, so that standard output can be piped."""
@@ -57,7 +70,7 @@ class EmergenceProgressBar(ProgressBar):
         self._started, self._first_step = time.perf_counter(), trainer.global_step
         evaluations = trainer.max_steps // self.eval_every
         self._plain_every = self.eval_every * max(1, evaluations // PLAIN_LINES)
-        if not (self.enabled and self._console.is_terminal):
+        if not (self.enabled and self.is_live):
             return
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -101,7 +114,7 @@ class EmergenceProgressBar(ProgressBar):
             return
         if self._progress is not None:
             self._progress.update(self._bar, completed=trainer.global_step, headline=self._headline(pl_module))
-        elif trainer.global_step % self._plain_every == 0:
+        elif self.is_seen and trainer.global_step % self._plain_every == 0:
             assert isinstance(pl_module, EmergenceModule) and pl_module.evaluation is not None
             steps = trainer.global_step - self._first_step
             per_s = steps / (time.perf_counter() - self._started)

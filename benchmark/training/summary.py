@@ -8,20 +8,37 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.checkpoint import CHECKPOINT
-from benchmark.module import EmergenceModule
-from benchmark.recorder import CURVES, PICTURE, RECORD
-from benchmark.run import CONFIG, Outcome
+from benchmark.training.checkpoint import CHECKPOINT
+from benchmark.training.folder import CONFIG, CURVES, PICTURE, RECORD
+from benchmark.training.loading import resume
+from benchmark.training.module import EmergenceModule
+from benchmark.training.processes import ignore_interrupts_beside_the_first, is_first
+from benchmark.training.run import Outcome
 from leaderboard.record import Hit, Record
 
 
-def print_outcome(outcome: Outcome, folder: Path) -> None:
+def resume_and_print(folder: Path) -> int:
+    """Go on with the run in a folder and print how it ended; the exit code.
+
+    Raises:
+        ValueError: one line, if this is no run folder or the run has ended.
+    """
+    ignore_interrupts_beside_the_first()
+    run = resume(folder)
+    assert run.outcome is not None
+    if is_first():
+        print_outcome(run.outcome, run.folder)
+    return run.outcome.exit_code
+
+
+def print_outcome(outcome: Outcome, folder: Path | None) -> None:
     """Print how a run, or an ensemble, ended and where its files are; after an error, the traceback first.
 
     Args:
         outcome: of the run.
         folder: its run folder.
     """
+    assert folder is not None
     if outcome.error is not None:
         traceback.print_exception(outcome.error)
     console = Console()

@@ -1,7 +1,6 @@
 """Checkpoints from which a run goes on exactly, and orderly ends on Ctrl-C and SIGTERM."""
 
 import os
-import pickle
 import signal
 import threading
 import time
@@ -13,9 +12,11 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning import __version__ as lightning_version
 
-from benchmark.identity import Identity
-from benchmark.processes import LOOK_EVERY, largest
+from architectures import SequenceModel
+from benchmark.config.identity import Identity, RunIdentity
+from benchmark.training.processes import LOOK_EVERY, largest
 
 CHECKPOINT = "last.ckpt"
 
@@ -163,25 +164,48 @@ class Checkpointer(Callback):
         checkpoint["identity"] = self.identity.flat()
 
 
+def save_weights(path: Path, model: SequenceModel, identity: RunIdentity, step: int) -> None:
+    """Write the weights of one seed so that a kill at any moment leaves the old file, none, or the whole new one.
+
+    Args:
+        path: file to write, in a folder that exists.
+        model: of the seed.
+        identity: of its run.
+        step: optimizer steps made.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    weights = {f"model.{name}": x for name, x in model.state_dict().items()}
+    content = {"state_dict": weights, "identity": identity.flat(), "global_step": step}
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        torch.save(content | {"pytorch-lightning_version": lightning_version}, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def check_checkpoint(path: Path, identity: Identity) -> None:
-    """Make sure that a checkpoint belongs to a run of this identity.
+def check_checkpoint(path: Path, identity: Identity) -> dict[str, Any]:
+    """Load a checkpoint, on the CPU, and make sure that it belongs to a run of this identity.
 
     Raises:
         ValueError: if it cannot be read, is none of this suite's, or was made under another configuration; the line
             names the first value that differs.
     """
-    there = read_checkpoint(path)["identity"]
-    here = identity.flat()
+    checkpoint = read_checkpoint(path)
+    there, here = checkpoint["identity"], identity.flat()
     for name in [*here, *there]:
         if there.get(name) != here.get(name):
             raise ValueError(
                 f"{path}: was made with {name} = {there.get(name)}, this run has {here.get(name)}:"
                 " resume with the config.yaml beside it"
             )
+    return checkpoint
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -191,11 +215,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ValueError: if it cannot be read or is none of this suite's.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        file = path.open("rb")
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise ValueError(f"{path}: is not a checkpoint, or a damaged one") from error
+    with file:
+        try:
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever a torn or foreign file makes of PyTorch's reader
+            raise ValueError(f"{path}: is not a checkpoint, or a damaged one") from error
     if not isinstance(checkpoint, dict) or "identity" not in checkpoint:
         raise ValueError(f"{path}: is not a checkpoint of this suite (it does not say which run it belongs to)")
     return checkpoint

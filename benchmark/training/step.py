@@ -1,9 +1,9 @@
-"""One training step of an ensemble, and its capture as a CUDA graph.
+"""One training step of E >= 1 seeds, and its capture as a CUDA graph: the only one that is written down.
 
 A small model's step on a GPU is bound by the launches of its many small kernels. Captured, the whole step (tokens made
 on the device, forward, backward, clipping, AdamW) is one launch, and nothing in it waits for the host.
 
-Shape letters: E seeds, B sequences.
+Shape letters: E seeds, B sequences, L positions.
 """
 
 import time
@@ -12,18 +12,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 
-from benchmark.ensemble import Ensemble, clip_grad_norm_per_seed_, next_token_loss_per_seed
-from benchmark.protocol import OptimizerConfig
-from datamodules import TaskEnsemble
+from benchmark.config.protocol import OptimizerConfig
+from benchmark.training.ensemble import Ensemble, clip_per_seed_, each_seed, logits_of
+from benchmark.training.metrics import next_token_loss
 
 WARM_UP_STEPS = 3
 """Steps made one by one before the capture: in the first ones libraries choose kernels and make their workspaces."""
 
 
-class EnsembleAdamW(AdamW):
+class SeedAdamW(AdamW):
     """AdamW whose `step` is a captured training step once there is one.
 
     It works elementwise and all seeds are at the same step: one AdamW over stacked parameters is one for every seed.
@@ -42,94 +42,112 @@ class EnsembleAdamW(AdamW):
         return self.captured()
 
 
-class EnsembleStep:
-    """Trains all seeds of an ensemble by one step a call.
+class Step:
+    """Trains E seeds by one step per call: next-token loss, backward pass, clipping, AdamW on its schedule.
 
     Args:
-        ensemble: the models.
-        tasks: where their tokens come from.
+        model: one seed's model, or an `Ensemble`.
+        tokens: makes the sequences of every seed, (E, B, L + 1), from the number of the first one, which is a
+            0-dimensional int64 tensor on the device of the parameters.
+        batch_size: sequences of every seed in a step, over all processes.
         config: AdamW's settings; the learning rate is set anew at every step.
-        batch_size: sequences B of every seed in a step.
         max_steps: the budget, for the schedule.
+        backward: computes gradients; Lightning's where processes must average theirs.
         use_cuda_graph: capture the step where the parameters are on a CUDA device.
 
     Attributes:
-        optimizer: over the stacked parameters.
-        loss_E: losses of the last step, on the device.
+        optimizer: over the parameters, stacked for many seeds.
+        loss_E: losses of the last step in nats, on the device.
         capture_s: wall time of the captures in seconds.
     """
 
     def __init__(
         self,
-        ensemble: Ensemble,
-        tasks: TaskEnsemble,
-        config: OptimizerConfig,
+        model: nn.Module,
+        tokens: Callable[[Tensor], Tensor],
         batch_size: int,
+        config: OptimizerConfig,
         max_steps: int,
-        use_cuda_graph: bool,
+        *,
+        backward: Callable[[Tensor], None] = Tensor.backward,
+        use_cuda_graph: bool = False,
     ) -> None:
-        self.ensemble, self.tasks, self.config = ensemble, tasks, config
-        self.batch_size, self.factor = batch_size, config.factor(max_steps)
-        self.device = next(ensemble.parameters()).device
-        self.use_cuda_graph = use_cuda_graph and self.device.type == "cuda"
+        self.model, self.tokens, self.batch_size, self.config = model, tokens, batch_size, config
+        self.factor, self.backward = config.factor(max_steps), backward
+        self.parameters = list(model.parameters())
+        self.device = self.parameters[0].device
+        self.use_cuda_graph = use_cuda_graph and self._on_cuda
         self.capture_s = 0.0
-        self.optimizer = EnsembleAdamW(
-            list(ensemble.parameters()),
+        # One call updates all parameters: on small models a Python loop over them costs as much as the step itself.
+        self.optimizer = SeedAdamW(
+            self.parameters,
             lr=config.lr,
             betas=config.betas,
             weight_decay=config.weight_decay,
-            capturable=self._on_cuda,
+            capturable=self.use_cuda_graph,
             fused=True,
         )
-        if self._on_cuda:
+        if self.use_cuda_graph:
             for group in self.optimizer.param_groups:
                 group["lr"] = torch.tensor(config.lr, device=self.device)  # a captured step reads it from there
         self.optimizer._warned_capturable_if_run_uncaptured = True  # the warm-up is meant
         self.start = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.loss_E = torch.zeros(ensemble.n_seeds, device=self.device)
+        self.loss_E = torch.zeros(self.n_seeds, device=self.device, dtype=self.parameters[0].dtype)
         self._eager_steps = 0
 
     @property
     def _on_cuda(self) -> bool:
         return self.device.type == "cuda"
 
-    def prepare(self, step: int) -> None:
-        """Set what differs from step to step; capture the step when it has been warmed up."""
+    @property
+    def n_seeds(self) -> int:
+        """How many seeds train."""
+        return self.model.n_seeds if isinstance(self.model, Ensemble) else 1
+
+    def __call__(self, step: int) -> None:
+        """Make a step, numbered from 0, outside of a trainer."""
+        self.prepare(step)
+        self.optimizer.step(None if self.optimizer.captured else self.gradients)
+
+    def prepare(self, step: int, start: int | None = None) -> None:
+        """Set what differs from step to step; capture the step when it has been warmed up.
+
+        Args:
+            step: number of the step, from 0.
+            start: number of the first sequence; by default those of earlier steps are not repeated.
+        """
         lr = self.config.lr * self.factor(step)
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(lr)
             else:
                 group["lr"] = lr
-        self.start.fill_(step * self.batch_size)
+        self.start.fill_(step * self.batch_size if start is None else start)
         if self.use_cuda_graph and self.optimizer.captured is None and self._eager_steps >= WARM_UP_STEPS:
             self._capture()
 
+    @torch.enable_grad()
     def gradients(self) -> None:
         """Losses and clipped gradients of the sequences from `start` on; touches tensors on the device only."""
-        tokens_EB = self.tasks.rows_at(self.start, self.batch_size)
+        tokens_EB = self.tokens(self.start)
         self.optimizer.zero_grad(set_to_none=True)
-        loss_E = next_token_loss_per_seed(self.ensemble(tokens_EB[..., :-1]), tokens_EB)
-        loss_E.sum().backward()  # seeds share no parameter, so each gets the gradient of its own loss
+        loss_E = each_seed(next_token_loss, logits_of(self.model, tokens_EB[..., :-1]), tokens_EB)
+        self.backward(loss_E.sum())  # seeds share no parameter, so each gets the gradient of its own loss
         if self.config.clip_norm > 0:
-            clip_grad_norm_per_seed_(self.ensemble.parameters(), self.config.clip_norm)
+            clip_per_seed_(self.parameters, self.n_seeds, self.config.clip_norm)
         self.loss_E.copy_(loss_E.detach())
         self._eager_steps += 1
 
     def keep(self, indices: list[int]) -> None:
-        """Go on with these seeds only: weights, moments, tokens. A captured step is captured anew, at the new size."""
-        self.forget_capture()
-        self.ensemble.keep(indices)
-        self.tasks.keep(indices)
+        """Go on with these seeds of an ensemble: weights and moments. A captured step is captured anew."""
+        assert isinstance(self.model, Ensemble)
+        self.optimizer.captured, self._eager_steps = None, 0
+        self.model.keep(indices)
         self.loss_E = self.loss_E[indices]
         for state in self.optimizer.state.values():
             for name, value in state.items():
                 if name != "step":
                     state[name] = value[indices]
-
-    def forget_capture(self) -> None:
-        """Warm up and capture again before the next captured step."""
-        self.optimizer.captured, self._eager_steps = None, 0
 
     def _capture(self) -> None:
         began = time.perf_counter()
@@ -137,7 +155,7 @@ class EnsembleStep:
         self.optimizer.zero_grad(set_to_none=True)  # so that the gradients live in the graph's own memory
         torch.cuda.synchronize(self.device)
         try:
-            with torch.cuda.graph(graph), torch.enable_grad():
+            with torch.cuda.graph(graph):
                 self.gradients()
                 AdamW.step(self.optimizer)
         except Exception as error:  # an operator that waits for the host, or one that allocates in its own way

@@ -8,17 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from benchmark.config.errors import InUse
+
 LOCK = ".lock"
 """In a run folder: held by whoever trains there."""
 
-IN_USE = 4
-"""Exit code where another process works on the run."""
-
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-
-
-class InUse(ValueError):
-    """Another process works in the run folder."""
 
 
 def take(path: Path) -> BinaryIO | None:

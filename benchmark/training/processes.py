@@ -4,6 +4,7 @@ everything else, and the first of them alone writes.
 
 import copy
 import os
+import signal
 import sys
 import time
 import traceback
@@ -29,6 +30,15 @@ _COMMANDS = ("fit", "resume", "validate", "test")
 def is_first() -> bool:
     """Whether this process writes: there is one such process in a run."""
     return not getattr(rank_zero_only, "rank", 0)
+
+
+def ignore_interrupts_beside_the_first() -> None:
+    """In another process of a run than the first, leave Ctrl-C to the first one.
+
+    Lightning would kill that one if another ended while it starts.
+    """
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def plan_processes(options: dict[str, Any]) -> int:
@@ -88,11 +98,9 @@ def largest(trainer: Trainer, *values: int) -> list[int]:
     return trainer.strategy.reduce(values_there, reduce_op="max").tolist()
 
 
-def mean(trainer: Trainer, value: torch.Tensor) -> float:
-    """The mean of a scalar over all processes, which must all ask at the same point of the run."""
-    if trainer.world_size > 1:
-        value = trainer.strategy.reduce(value.detach().clone(), reduce_op="mean")
-    return value.item()
+def mean(trainer: Trainer, values: torch.Tensor) -> torch.Tensor:
+    """The mean of each value over all processes, which must all ask at the same point of the run."""
+    return values if trainer.world_size == 1 else trainer.strategy.reduce(values.clone(), reduce_op="mean")
 
 
 def end_others(trainer: Trainer) -> None:

@@ -1,0 +1,178 @@
+"""What a run is told: one typed object, whether it comes from the command line, a YAML file, a record or Python."""
+
+import copy
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from architectures import SequenceModel
+from benchmark.config.protocol import OptimizerConfig, Protocol
+from benchmark.config.seeds import parse_seeds
+from datamodules import TaskDataModule
+from leaderboard.record import Seeds
+
+SEEDS = ("task_seed", "init_seed", "data_seed")
+FROM_TASK = ("vocab_size", "seq_len")
+"""Arguments of a model that its task gives it."""
+
+PARTS = ("model", "data", "optimizer", "protocol", "trainer")
+OF_ONE_RUN = ("seed", "seeds", "out", "name", "suite", "cell")
+"""What a sweep decides for each run."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A class and its options.
+
+    Args:
+        cls: an architecture or the data module of a task.
+        options: by name, as parsed; those that are not there have the class's defaults.
+    """
+
+    cls: type
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return self.cls.__name__
+
+    @property
+    def class_path(self) -> str:
+        """Where the class can be imported from."""
+        return f"{self.cls.__module__}.{self.cls.__qualname__}"
+
+    def build(self, *args: Any, **more: Any) -> Any:
+        """An instance, with its own copies of the options.
+
+        Args:
+            args: positional arguments before the options.
+            more: further options.
+        """
+        options = copy.deepcopy(dict(self.options))
+        if any(isinstance(value, Namespace) for value in options.values()):  # an option that is a class itself
+            parser = ArgumentParser(exit_on_error=False)
+            skip = {*list(inspect.signature(self.cls).parameters)[: len(args)], *more}
+            parser.add_class_arguments(self.cls, "of", skip=skip, instantiate=False, fail_untyped=False)
+            options = vars(parser.instantiate(Namespace(of=Namespace(**options))).of)
+        return self.cls(*args, **options, **more)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run, and where it goes.
+
+    Args:
+        model: architecture and its options.
+        data: task and its options.
+        optimizer: AdamW's settings.
+        protocol: budget and evaluation grid.
+        trainer: Lightning's options, parsed, its callbacks and loggers not built yet.
+        seed: Sets the three seeds below at once.
+        seeds: Many seeds in one process, like 0-31 or 0-4,7.
+        cuda_graph: With seeds on a GPU: launch a whole step at once.
+        task_seed: Seed of what the run has to learn.
+        init_seed: Seed of the initial weights.
+        data_seed: Seed of the stream of sequences.
+        out: Folder of all runs.
+        name: Name of the run's folder; by default date and time.
+        picture: Draw the curves when the run ends.
+        checkpoint_interval_s: Least time between checkpoints.
+        keep_every: Steps between checkpoints that are kept; a multiple of protocol.eval_every.
+        suite: Suite that the record names.
+        cell: Cell of a suite that the record names.
+
+    Raises:
+        ValueError: if a value is out of range, or two exclude each other.
+    """
+
+    model: Choice
+    data: Choice
+    optimizer: OptimizerConfig = OptimizerConfig()
+    protocol: Protocol = Protocol()
+    trainer: Namespace = field(default_factory=Namespace)
+    seed: int = 0
+    seeds: str | None = None
+    cuda_graph: bool = True
+    task_seed: int | None = None
+    init_seed: int | None = None
+    data_seed: int | None = None
+    out: str = "runs"
+    name: str | None = None
+    picture: bool = True
+    checkpoint_interval_s: float = 10.0
+    keep_every: int | None = None
+    suite: str | None = None
+    cell: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("seed", *SEEDS, "checkpoint_interval_s"):
+            if (value := getattr(self, name)) is not None and not value >= 0:
+                raise ValueError(f"--{name} must not be negative, got {value}")
+        every = self.protocol.eval_every
+        if self.keep_every is not None and (self.keep_every < 1 or self.keep_every % every):
+            raise ValueError(f"--keep_every must be a multiple of protocol.eval_every = {every}, got {self.keep_every}")
+        if self.seeds is not None and self.seed:
+            raise ValueError("--seed and --seeds exclude each other")
+        if self.precision in {"16", "16-mixed"} or (self.seeds is not None and self.precision == "16-true"):
+            raise ValueError(
+                f"--trainer.precision {self.precision} scales the loss before gradients are clipped, and of all seeds"
+                " alike: take bf16-mixed or 32-true"
+            )
+        _ = self.numbers
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The seeds, at least one.
+
+        Raises:
+            ValueError: one line, if they are not written as numbers and ranges.
+        """
+        return (self.seed,) if self.seeds is None else parse_seeds(self.seeds)
+
+    @property
+    def precision(self) -> str:
+        """Lightning's name of the numeric precision."""
+        return str(self.trainer.get("precision") or "32-true")
+
+    def three_seeds(self, seed: int) -> Seeds:
+        """The three seeds of one of the seeds."""
+        return Seeds(**{name: seed if getattr(self, name) is None else getattr(self, name) for name in SEEDS})
+
+    def of_seed(self, seed: int) -> "RunConfig":
+        """The configuration of one of the seeds alone."""
+        return replace(self, seed=seed, seeds=None)
+
+    def with_options(self, values: Mapping[str, Any]) -> "RunConfig":
+        """Other values for options of the parts, like ``data.n_nonzero``, as they would be parsed.
+
+        Raises:
+            ValueError: if one is out of range.
+        """
+        changes: dict[str, Any] = {}
+        for part in dict.fromkeys(key.partition(".")[0] for key in values):
+            own = {key.partition(".")[2]: value for key, value in values.items() if key.partition(".")[0] == part}
+            before = getattr(self, part)
+            is_choice = isinstance(before, Choice)
+            changes[part] = replace(before, **({"options": {**before.options, **own}} if is_choice else own))
+        return replace(self, **changes)
+
+
+def seeds_text(seeds: str | int | Iterable[int]) -> str:
+    """Seeds as they are written on the command line, from a range, a list or the text itself."""
+    if isinstance(seeds, str):
+        return seeds
+    return ",".join(str(int(seed)) for seed in ([seeds] if isinstance(seeds, int) else seeds))
+
+
+def model_options(cls: type[SequenceModel]) -> list[str]:
+    """Names of the options of an architecture that a user may set."""
+    return [name for name in inspect.signature(cls).parameters if name not in FROM_TASK]
+
+
+def data_options(cls: type[TaskDataModule]) -> list[str]:
+    """Names of the options of a task that a user may set."""
+    return [name for name in inspect.signature(cls).parameters if name not in SEEDS]

@@ -1,0 +1,31 @@
+"""When does a capability emerge? Hitting steps of several targets, each sustained and bracketed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from datamodules import Target
+from leaderboard.hits import hitting_step
+from leaderboard.record import Hit
+
+Row = Mapping[str, Any]
+"""One evaluation: step, every metric, loss_by_position_nats (a float32 tensor (L,))."""
+
+
+def hits_of(targets: Iterable[Target], curves: Sequence[Row], known: Mapping[str, Hit] | None = None) -> dict[str, Hit]:
+    """The hitting step of every target, a pure function of the learning curves: see `leaderboard.hits.hitting_step`.
+
+    Args:
+        targets: what is to be reached.
+        curves: the evaluations so far, in ascending order of steps.
+        known: hits in a part of these curves from the beginning on; they cannot change, and are not looked for again.
+
+    Raises:
+        ValueError: if a target needs a metric that the curves do not have.
+    """
+    steps = [row["step"] for row in curves]
+    hits = dict(known or {})
+    for target in targets:
+        if target.name not in hits or hits[target.name].step is None:
+            step, previous_step = hitting_step(steps, [target.holds(row) for row in curves])
+            hits[target.name] = Hit(step=step, previous_step=previous_step)
+    return hits

@@ -1,0 +1,130 @@
+"""Metrics on the held-out set: by position, and their summaries, for E >= 1 seeds at once.
+
+Shape letters: E seeds, B sequences, L positions, V token values, U units that are right as a whole (states, sequences).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import Metric
+
+from datamodules import Task
+
+_SUMMARIES = ("loss_scored", "accuracy", "exact_match")
+
+
+def next_token_loss(logits_BLV: Tensor, tokens: Tensor) -> Tensor:
+    """Mean cross-entropy in nats over all L predicted positions.
+
+    Args:
+        logits_BLV: (B, L, V) for the first L tokens.
+        tokens: (B, L + 1), the whole sequences.
+    """
+    return F.cross_entropy(logits_BLV.flatten(0, 1), tokens[:, 1:].flatten())
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Result of one pass of one seed over the held-out set.
+
+    Args:
+        metrics: loss_nats (all L positions), loss_scored_nats, accuracy (scored positions), exact_match (share of the
+            task's units, states or sequences, that are right as a whole), and the task's own.
+        loss_L: mean loss by position in nats, (L,) on the CPU.
+        accuracy_L: accuracy by position, (L,) on the CPU.
+    """
+
+    metrics: dict[str, float]
+    loss_L: Tensor
+    accuracy_L: Tensor
+
+
+class HeldOutMetrics(Metric):
+    """Accumulates one pass over the held-out sequences of E seeds, as sums on the device that nothing reads meanwhile.
+
+    Every process of a run sees the whole held-out set, so nothing is reduced between them.
+
+    Args:
+        task: of any of the seeds: says which positions are scored, and adds its own metrics.
+        n_seeds: E.
+    """
+
+    full_state_update = False
+    loss_EL: Tensor
+    correct_EL: Tensor
+    scored_loss_E: Tensor
+    scored_correct_E: Tensor
+    scored_E: Tensor
+    exact_E: Tensor
+    units_E: Tensor
+    n_sequences: Tensor
+
+    def __init__(self, task: Task, n_seeds: int = 1) -> None:
+        super().__init__(sync_on_compute=False)
+        self.task = task
+        shapes = {"loss_EL": (n_seeds, task.seq_len), "correct_EL": (n_seeds, task.seq_len), "n_sequences": ()}
+        for name in ("scored_loss_E", "scored_correct_E", "scored_E", "exact_E", "units_E"):
+            shapes[name] = (n_seeds,)
+        for name, shape in shapes.items():
+            dtype = torch.float64 if "loss" in name else torch.int64
+            self.add_state(name, torch.zeros(shape, dtype=dtype), dist_reduce_fx=None)
+
+    def update(self, logits_EBLV: Tensor, tokens_EB: Tensor) -> None:
+        """Add B sequences of every seed: logits (E, B, L, V) for their first L tokens; tokens (E, B, L + 1)."""
+        target_EBL = tokens_EB[..., 1:]
+        loss = F.cross_entropy(logits_EBLV.flatten(0, 1).transpose(1, 2), target_EBL.flatten(0, 1), reduction="none")
+        loss_EBL, correct_EBL = loss.view(target_EBL.shape), logits_EBLV.argmax(-1) == target_EBL
+        self.loss_EL += loss_EBL.sum(1, dtype=torch.float64)
+        self.correct_EL += correct_EBL.sum(1)
+        scored_EBL = self.task.scored_in(tokens_EB)
+        exact_EBU = self.task.exact(correct_EBL, scored_EBL)
+        self.exact_E += exact_EBU.sum((1, 2))
+        self.units_E += exact_EBU[0].numel()
+        if self.task.scored is None:
+            self.scored_loss_E += (loss_EBL * scored_EBL).sum((1, 2), dtype=torch.float64)
+            self.scored_correct_E += (correct_EBL & scored_EBL).sum((1, 2))
+            self.scored_E += scored_EBL.sum((1, 2))
+        self.n_sequences += target_EBL.shape[1]
+
+    def compute(self) -> dict[str, Tensor]:
+        """Means of everything that was added since the last reset, on the CPU, a row or an element per seed."""
+        loss_EL, accuracy_EL = ((x / self.n_sequences).cpu() for x in (self.loss_EL, self.correct_EL.double()))
+        scored_L = self.task.scored
+        if scored_L is None:
+            loss_scored_E = (self.scored_loss_E / self.scored_E).cpu()
+            right_E, scored_E = self.scored_correct_E, self.scored_E
+        else:  # a mean over positions, since all have the same number of sequences
+            loss_scored_E = torch.stack([loss_L[scored_L].mean() for loss_L in loss_EL])
+            right_E = self.correct_EL[:, scored_L.to(self.correct_EL.device)].sum(1)
+            scored_E = self.n_sequences * int(scored_L.sum())
+        # Divided in float32, as torchmetrics does, so that records keep their digits.
+        accuracy_E, exact_E = right_E.float() / scored_E, self.exact_E.float() / self.units_E
+        return {
+            "loss_EL": loss_EL,
+            "accuracy_EL": accuracy_EL,
+            "loss_scored_E": loss_scored_E,
+            "accuracy_E": accuracy_E.cpu(),
+            "exact_match_E": exact_E.cpu(),
+        }
+
+    def evaluations(self) -> list[Evaluation]:
+        """The same as numbers with the task's own metrics, one item per seed."""
+        means = self.compute()
+        summaries = zip(*(means[f"{name}_E"].view(-1).tolist() for name in _SUMMARIES), strict=True)
+        rows = zip(means["loss_EL"], means["accuracy_EL"], summaries, strict=True)
+        return [
+            Evaluation(
+                {
+                    "loss_nats": loss_L.mean().item(),
+                    "loss_scored_nats": loss_scored,
+                    "accuracy": accuracy,
+                    "exact_match": exact,
+                    **self.task.metrics(loss_L, accuracy_L),
+                },
+                loss_L,
+                accuracy_L,
+            )
+            for loss_L, accuracy_L, (loss_scored, accuracy, exact) in rows
+        ]

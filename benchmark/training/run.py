@@ -1,0 +1,400 @@
+"""A run: built from a configuration, trained, evaluated, and loaded again from its folder.
+
+`build(config)` and `load(folder)` are the only ways to make one; the command line, the Python API, sweeps, `replay`,
+`speed` and `estimate` all stand on them.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning import Callback, Trainer
+
+from architectures import SequenceModel
+from benchmark.config.identity import EnsembleIdentity, Identity, RunIdentity, identify
+from benchmark.config.parser import built_trainer_options, to_yaml
+from benchmark.config.run_config import RunConfig
+from benchmark.training.checkpoint import CHECKPOINT, Checkpointer, Interrupted, check_checkpoint
+from benchmark.training.folder import (
+    CONFIG,
+    CURVES,
+    RECORD,
+    create_run_folder,
+    finished_record,
+    kept_steps,
+    seed_folder,
+)  # fmt: skip
+from benchmark.training.lock import training_in
+from benchmark.training.metrics import Evaluation
+from benchmark.training.module import EmergenceModule
+from benchmark.training.processes import check_shares, end_others, is_first, leave, plan_processes
+from benchmark.training.progress import EmergenceProgressBar
+from benchmark.training.recorder import Diverged, Recorder
+from benchmark.training.seed_log import SeedLog
+from benchmark.training.trainer import make_trainer, quiet
+from datamodules import Split, Task, TaskDataModule
+from leaderboard.record import Record, read_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIVERGED = 3
+"""Exit code."""
+
+
+@dataclass
+class Outcome:
+    """How a run of one seed or many ended.
+
+    Args:
+        records: those that were written, one per seed.
+        exit_code: 0 solved or censored, 1 error, 3 diverged, 128 + signal number when interrupted.
+        error: the exception of a run that ended in an error.
+    """
+
+    records: list[Record]
+    exit_code: int
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True)
+class Member:
+    """One seed of a run, as it would be alone.
+
+    Args:
+        seed: its number.
+        model: freshly initialised.
+        task: the stream that it learns.
+        identity: of its run.
+    """
+
+    seed: int
+    model: SequenceModel
+    task: Task
+    identity: RunIdentity
+
+
+class Run:
+    """E >= 1 seeds of an architecture on a task: `fit` trains and records them, `evaluate` measures them.
+
+    Args:
+        config: what the run is told.
+        members: its seeds.
+        data: the data module.
+        folder: where its files are; None before a fit.
+
+    Attributes:
+        module: the LightningModule.
+        outcome: how the last fit ended.
+        step: optimizer steps that the weights have seen.
+    """
+
+    def __init__(
+        self, config: RunConfig, members: Sequence[Member], data: TaskDataModule, folder: Path | None = None
+    ) -> None:
+        self.config, self.members, self.data, self.folder = config, tuple(members), data, folder
+        self.data.as_rows = True
+        self.module = EmergenceModule(
+            [member.model for member in members],
+            [member.task for member in members],
+            config.optimizer,
+            config.protocol,
+            seeds=[member.seed for member in members],
+            batch_size=data.batch_size,
+            use_cuda_graph=config.cuda_graph and config.seeds is not None,
+        )
+        self.outcome: Outcome | None = None
+        self.step = 0
+        self._random_state = torch.get_rng_state()  # whatever an architecture draws while it trains goes on from here
+
+    @property
+    def many(self) -> bool:
+        """Whether the seeds have folders of their own within the run's."""
+        return self.config.seeds is not None
+
+    @property
+    def identity(self) -> Identity:
+        """Everything that decides the numbers of the run."""
+        if self.many:
+            return EnsembleIdentity({member.seed: member.identity for member in self.members})
+        return self.members[0].identity
+
+    @property
+    def task(self) -> Task:
+        """The stream that the first seed learns."""
+        return self.members[0].task
+
+    @property
+    def model(self) -> SequenceModel:
+        """The model of the only seed, with its current weights.
+
+        Raises:
+            ValueError: if there are many: `module.model_of(seed)` is the model of one.
+        """
+        if len(self.members) > 1:
+            raise ValueError(f"this run has {len(self.members)} seeds: take run.module.model_of(seed)")
+        return self.module.model_of(self.members[0].seed)
+
+    def seed_folder(self, seed: int) -> Path:
+        """The folder of the record of a seed.
+
+        Raises:
+            ValueError: if the run has no folder yet.
+        """
+        if self.folder is None:
+            raise ValueError("this run has no folder yet: fit makes it")
+        return seed_folder(self.folder, seed) if self.many else self.folder
+
+    @property
+    def records(self) -> list[Record]:
+        """The records of all seeds that have one, in the order of the seeds."""
+        if self.folder is None:
+            return []
+        paths = [self.seed_folder(member.seed) / RECORD for member in self.members]
+        return [read_record(path) for path in paths if path.exists()]
+
+    @property
+    def record(self) -> Record | None:
+        """The record of the only seed, None as long as there is none.
+
+        Raises:
+            ValueError: if there are many: take `records`.
+        """
+        if len(self.members) > 1:
+            raise ValueError(f"this run has {len(self.members)} seeds: take run.records")
+        return next(iter(self.records), None)
+
+    def curves(self, seed: int | None = None) -> "pd.DataFrame":
+        """The learning curves of a seed, the first by default: one row per evaluation.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        import pandas as pd
+
+        path = self.seed_folder(self.members[0].seed if seed is None else seed) / CURVES
+        if not path.exists():
+            raise ValueError(f"{path}: there are no curves yet")
+        return pd.read_parquet(path)
+
+    @property
+    def kept_steps(self) -> list[int]:
+        """The steps after which weights were kept (`keep_every`), ascending, for ``load(folder, step=...)``."""
+        return [] if self.folder is None else kept_steps(self.seed_folder(self.members[0].seed))
+
+    def trajectory(self) -> Iterator["Run"]:
+        """This run at every step after which weights were kept, in order; each has a model of its own."""
+        from benchmark.training.loading import load
+
+        for step in self.kept_steps:
+            assert self.folder is not None
+            yield load(self.folder, step=step)
+
+    @quiet()
+    def fit(
+        self,
+        *,
+        resume_from: Path | None = None,
+        progress: bool = True,
+        plain_progress: bool = True,
+        callbacks: Sequence[Callback] = (),
+    ) -> Outcome:
+        """Train; a record remains at every kind of end.
+
+        Args:
+            resume_from: checkpoint to go on from; for a run that was loaded, its own if it has one.
+            progress: show a bar in a terminal or a notebook.
+            plain_progress: where there is neither, print a few lines instead.
+            callbacks: Lightning's, called after those of the run.
+
+        Raises:
+            ValueError: if the run cannot be made: a mistake in options of the trainer, a checkpoint of another run, a
+                folder that exists already, a run that has been trained. Nothing is left behind then.
+            InUse: if another process works in the run folder.
+            OSError: if the record cannot be written.
+        """
+        if self.outcome is not None:
+            raise ValueError(f"{self.folder}: this run has been trained; if it was cut short, resume(folder) goes on")
+        if resume_from is None and self.folder is not None and (self.folder / CHECKPOINT).exists():
+            resume_from = self.folder / CHECKPOINT
+        options = built_trainer_options(self.config.trainer)
+        n_processes = plan_processes(options)
+        check_shares(self.data.batch_size, n_processes, many_seeds=self.many)
+        if resume_from is not None:
+            check_checkpoint(resume_from, self.identity)
+        if self.folder is None:
+            self.folder = self._made_folder(resume_from)
+        with ExitStack() as held:
+            if is_first():
+                held.enter_context(training_in(self.folder))
+            if all(finished_record(self.seed_folder(member.seed)) for member in self.members):
+                raise ValueError(f"{self.folder}: all of its seeds have ended; there is nothing to resume")
+            held.enter_context(self._own_randomness())
+            recorder = self._recorder()
+            checkpointer = Checkpointer(self.folder, self.identity, self.config.checkpoint_interval_s)
+            bar = self._progress_bar(options, progress, plain_progress)
+            # The order matters: the checkpoint must hold what the recorder has taken in.
+            own = [*bar, recorder, checkpointer]
+            trainer = make_trainer(
+                options, self.config.protocol, [*own, *callbacks], folder=self.folder, identity=self.identity
+            )
+            self.outcome = self._train(trainer, recorder, checkpointer, resume_from)
+            self.step = trainer.global_step
+            if is_first() and self.outcome.exit_code:
+                end_others(trainer)
+            elif not is_first():
+                self.outcome.exit_code = leave(self.outcome.error)
+        return self.outcome
+
+    def _train(
+        self, trainer: Trainer, recorder: Recorder, checkpointer: Checkpointer, resume_from: Path | None
+    ) -> Outcome:
+        """Fit, and write a record at every kind of end."""
+
+        def write(status: str | None, error: str | None) -> list[Record]:
+            return recorder.write(self.module, status, error) if is_first() else []
+
+        ckpt_path = None if resume_from is None else str(resume_from)
+        with checkpointer.signals():
+            try:
+                trainer.fit(self.module, datamodule=self.data, ckpt_path=ckpt_path, weights_only=True)
+            except Interrupted as end:
+                return Outcome(write("interrupted", str(end)), 128 + end.signum)
+            except Diverged as end:
+                return Outcome(write("diverged", str(end)), DIVERGED)
+            except Exception as error:
+                message = " ".join(f"{type(error).__name__}: {error}".split())
+                return Outcome(write("error", message), 1, error)
+            records = write(None, None)
+            return Outcome(records, DIVERGED if any(record.status == "diverged" for record in records) else 0)
+
+    @quiet()
+    def first_steps(self, n_steps: int, device: str = "cpu") -> SeedLog:
+        """Make the first steps of the only seed as `fit` makes them, without a folder: losses and curves.
+
+        Raises:
+            Diverged: if the loss is not finite.
+        """
+        recorder = Recorder({self.members[0].seed: SeedLog(self.members[0].identity, self.task, Path())}, picture=False)
+        options = built_trainer_options(self.config.trainer) | {
+            "accelerator": "gpu" if device == "cuda" else "cpu", "devices": 1, "logger": False, "callbacks": None,
+            "enable_progress_bar": False,
+        }  # fmt: skip
+        with self._own_randomness():
+            trainer = make_trainer(options, self.config.protocol, [recorder], max_steps=n_steps)
+            trainer.fit(self.module, datamodule=self.data)
+        return recorder.logs[self.members[0].seed]
+
+    @quiet()
+    def evaluate(self, split: Split = "eval", *, checkpoint: Path | None = None) -> Evaluation:
+        """Metrics on held-out sequences: the mean over seeds; those of each seed are in `evaluations`.
+
+        Args:
+            split: "eval", on which the run is measured while it trains, or "test", which nothing in training has seen.
+            checkpoint: take the weights of this file.
+
+        Raises:
+            ValueError: if the split is another, or the checkpoint is not of this run.
+        """
+        if split not in ("eval", "test"):
+            raise ValueError(f"split must be eval or test, got {split!r}")
+        if checkpoint is not None:
+            check_checkpoint(checkpoint, self.identity)
+        options = built_trainer_options(self.config.trainer) | {"logger": False, "enable_progress_bar": False}
+        plan_processes(options)
+        trainer = make_trainer(options, self.config.protocol, folder=self.folder)
+        work = trainer.validate if split == "eval" else trainer.test
+        path = None if checkpoint is None else str(checkpoint)
+        with self._own_randomness():
+            work(self.module, datamodule=self.data, ckpt_path=path, verbose=False, weights_only=True)
+        assert self.module.evaluation is not None
+        return self.module.evaluation
+
+    @property
+    def evaluations(self) -> dict[int, Evaluation]:
+        """Of the last evaluation, by seed."""
+        return self.module.evaluations
+
+    @contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """Torch's generators belong to the run in here, and to the caller again afterwards."""
+        devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+        with torch.random.fork_rng(devices):
+            if devices:
+                torch.cuda.manual_seed_all(self.members[-1].identity.seeds.init_seed)
+            torch.set_rng_state(self._random_state)
+            yield
+
+    def _progress_bar(self, options: dict[str, Any], progress: bool, plain: bool) -> list[Callback]:
+        """The bar, unless it is not wanted, or cannot be seen."""
+        primary = next(target.metric for target in self.task.targets if target.name == self.task.primary)
+        headline = "accuracy" if primary.startswith("loss") else primary
+        tokens_per_step = len(self.members) * self.data.tokens_per_step
+        bar = EmergenceProgressBar(tokens_per_step, self.config.protocol.eval_every, headline, plain=plain)
+        wanted = options.get("enable_progress_bar") is not False and progress and bar.is_seen
+        options["enable_progress_bar"] = wanted
+        return [bar] if wanted else []
+
+    def _recorder(self) -> Recorder:
+        logs = {
+            member.seed: SeedLog(
+                member.identity,
+                member.task,
+                self.seed_folder(member.seed),
+                to_yaml(self.config.of_seed(member.seed)) if self.many else None,
+            )
+            for member in self.members
+        }
+        config = self.config
+        return Recorder(
+            logs, picture=config.picture, suite=config.suite, cell=config.cell, keep_every=config.keep_every
+        )
+
+    def _made_folder(self, resume_from: Path | None) -> Path:
+        """A new folder, or that of the checkpoint, which a resumed run continues."""
+        config = self.config
+        if resume_from is not None and config.name is None and (resume_from.parent / CONFIG).exists():
+            if finished := finished_record(resume_from.parent):
+                raise ValueError(
+                    f"{resume_from.parent}: this run has ended ({finished.status}); there is nothing to resume"
+                )
+            return resume_from.parent
+        if not is_first():  # the first process writes; the others only need a path
+            return Path(config.out)
+        # What was asked for, as YAML from which the run can be repeated.
+        identity = self.identity
+        return create_run_folder(
+            Path(config.out), identity.task.name, identity.architecture.name, config.name, to_yaml(config)
+        )
+
+
+def build(config: RunConfig) -> Run:
+    """The run of a configuration, not begun: nothing is written, nothing is printed, no global random state changes.
+
+    Each seed is built as it would be alone, to the last bit of its initial weights.
+
+    Raises:
+        ValueError: if options do not go together.
+    """
+    with torch.random.fork_rng(devices=[]):
+        members, data = members_of(config)
+        return Run(config, members, data)
+
+
+def members_of(config: RunConfig) -> tuple[list[Member], TaskDataModule]:
+    """Every seed, and the data module of the first one; torch's generator is left where the last model left it."""
+    members, sources = [], []
+    for seed in config.numbers:
+        seeds = config.three_seeds(seed)
+        data: TaskDataModule = config.data.build(task_seed=seeds.task_seed, data_seed=seeds.data_seed)
+        torch.default_generator.manual_seed(seeds.init_seed)
+        model: SequenceModel = config.model.build(data.vocab_size, data.seq_len)
+        identity = identify(
+            model, config.model.options, data, config.protocol, config.optimizer, seeds.init_seed, config.precision
+        )
+        members.append(Member(seed, model, data.task, identity))
+        sources.append(data)
+    return members, sources[0]

@@ -1,0 +1,74 @@
+"""The Lightning trainer of a run: what the protocol decides, and no advice."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, Trainer
+
+from benchmark.config.identity import Identity
+from benchmark.config.protocol import Protocol
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Lightning's advice: what it says of devices and workers does not apply, or is in the record."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\.|torch\.utils\.tensorboard|tensorboard")
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def make_trainer(
+    options: dict[str, Any],
+    protocol: Protocol,
+    callbacks: Sequence[Callback] = (),
+    *,
+    folder: Path | None = None,
+    identity: Identity | None = None,
+    max_steps: int | None = None,
+) -> Trainer:
+    """The trainer of a run.
+
+    Args:
+        options: Lightning's, callbacks and loggers built.
+        protocol: budget and evaluation grid.
+        callbacks: called after those in the options.
+        folder: of the run.
+        identity: of the run, for TensorBoard.
+        max_steps: in the place of the budget.
+    """
+    own = options.get("callbacks") or []
+    if options.get("logger") in (None, True):
+        options = options | {"logger": _tensorboard(folder, identity)}
+    return Trainer(
+        **{name: value for name, value in options.items() if name != "callbacks"},
+        callbacks=[*(own if isinstance(own, list) else [own]), *callbacks],
+        max_steps=max_steps or protocol.max_steps,
+        max_epochs=-1,
+        val_check_interval=protocol.eval_every,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=-1,  # the evaluation at step 0
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+
+
+def _tensorboard(folder: Path | None, identity: Identity | None) -> Any:
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    assert folder is not None and identity is not None
+    logger = TensorBoardLogger(folder, name="", version="")
+    logger.log_hyperparams(identity.flat())
+    return logger
