@@ -31,6 +31,17 @@ model:
     positions: learned
 """
 
+CONFIG_PARAMETERS = """\
+# {title} with the transformer's number of parameters (within 5 %): as it stands, that is the width of {name}.yaml.
+# When the block changes, choose the width anew; tests/benchmark/test_matched_configs.py names the nearest that fits.
+model:
+  class_path: {name}
+  init_args:
+    d_model: 128
+    mlp_ratio: 4
+    positions: learned
+"""
+
 PYPROJECT = """\
 [build-system]
 requires = ["setuptools>=77"]
@@ -102,6 +113,7 @@ def inside(name: str) -> tuple[dict[Path, str], dict[Path, str]]:
     files = {
         ROOT / "architectures" / f"{name}.py": rendered(name),
         ROOT / "configs" / "arch" / f"{name}.yaml": CONFIG.format(name=name, title=title(name)),
+        ROOT / "configs" / "arch" / f"{name}_parameters.yaml": CONFIG_PARAMETERS.format(name=name, title=title(name)),
     }
     try:
         return files, {init: with_import(init.read_text(), name)}

@@ -79,7 +79,12 @@ def test_a_new_architecture_works_at_once(repository: Path, tmp_path: Path) -> N
 
     output = benchmark("new", "my_model")
     assert "next     python -m benchmark check my_model\n" in output
-    written = ["architectures/my_model.py", "configs/arch/my_model.yaml", "architectures/__init__.py"]
+    written = [
+        "architectures/my_model.py",
+        "configs/arch/my_model.yaml",
+        "configs/arch/my_model_parameters.yaml",
+        "architectures/__init__.py",
+    ]
     assert all(str(tmp_path / name) in output for name in written)
     output = benchmark("check", "my_model")
     assert "overfits                   passed" in output
@@ -90,7 +95,7 @@ def test_a_new_architecture_works_at_once(repository: Path, tmp_path: Path) -> N
     benchmark("fit", *settings, "--protocol.max_steps=2", "--protocol.eval_every=1", "--name=a")
     record = read_record(tmp_path / "runs" / "lm" / "my_model" / "a" / "record.json")
     assert (record.architecture.name, record.steps, record.status) == ("my_model", 2, "censored")
-    for name in (written[0], written[2]):
+    for name in (written[0], written[-1]):
         assert_style((tmp_path / name).read_text(), name, repository)
 
 
