@@ -21,7 +21,7 @@ def blocks(repository: Path, language: str) -> list[str]:
 def test_the_example_architecture_passes_the_contract(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (source,) = blocks(repository, "python")
+    (source,) = [block for block in blocks(repository, "python") if "@register" in block]
     (tmp_path / "readme_example.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     try:
@@ -35,6 +35,19 @@ def test_the_example_architecture_passes_the_contract(
     finally:
         ARCHITECTURES.pop("running_mean", None)
         sys.modules.pop("readme_example", None)
+
+
+@pytest.mark.slow
+def test_the_python_example_runs(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source,) = [block for block in blocks(repository, "python") if "benchmark.fit" in block]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(source, "README.md", "exec"), {"__name__": "readme"})
+    out, err = capsys.readouterr()
+    assert "censored" in out and "'loss_nats'" in out and out.count("mlp_mixer") == 2
+    assert err == ""
+    assert len(list(tmp_path.rglob("record.json"))) == 5
 
 
 def test_the_fit_commands_are_understood(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
