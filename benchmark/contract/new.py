@@ -22,7 +22,6 @@ LONGEST_NAME = 24
 """With longer names the template's lines would have to be broken anew."""
 
 CONFIG = """\
-# {title}: width 128, MLP width 512. The depth follows from the task (lm 1, ca 4).
 model:
   class_path: {name}
   init_args:
@@ -31,16 +30,14 @@ model:
     positions: learned
 """
 
-CONFIG_PARAMETERS = """\
+OF_WIDTH = "# {title}: width 128, MLP width 512. The depth follows from the task (lm 1, ca 4).\n" + CONFIG
+OF_PARAMETERS = (
+    """\
 # {title} with the transformer's number of parameters (within 5 %): as it stands, that is the width of {name}.yaml.
 # When the block changes, choose the width anew; tests/benchmark/test_matched_configs.py names the nearest that fits.
-model:
-  class_path: {name}
-  init_args:
-    d_model: 128
-    mlp_ratio: 4
-    positions: learned
 """
+    + CONFIG
+)
 
 PYPROJECT = """\
 [build-system]
@@ -112,8 +109,8 @@ def inside(name: str) -> tuple[dict[Path, str], dict[Path, str]]:
         raise ValueError("the suite is installed, not checked out: give --out FOLDER for a package of your own")
     files = {
         ROOT / "architectures" / f"{name}.py": rendered(name),
-        ROOT / "configs" / "arch" / f"{name}.yaml": CONFIG.format(name=name, title=title(name)),
-        ROOT / "configs" / "arch" / f"{name}_parameters.yaml": CONFIG_PARAMETERS.format(name=name, title=title(name)),
+        ROOT / "configs" / "arch" / f"{name}.yaml": OF_WIDTH.format(name=name, title=title(name)),
+        ROOT / "configs" / "arch" / f"{name}_parameters.yaml": OF_PARAMETERS.format(name=name, title=title(name)),
     }
     try:
         return files, {init: with_import(init.read_text(), name)}
@@ -149,7 +146,7 @@ def package(name: str, folder: Path) -> dict[Path, str]:
     fields = {"name": name, "title": title(name), "project": name.replace("_", "-").strip("-")}
     return {
         folder / f"{name}.py": rendered(name),
-        folder / f"{name}.yaml": CONFIG.format(**fields),
+        folder / f"{name}.yaml": OF_WIDTH.format(**fields),
         folder / "pyproject.toml": PYPROJECT.format(**fields),
     }
 
