@@ -247,7 +247,17 @@ class Run:
                 end_others(trainer)
             elif not is_first():
                 self.outcome.exit_code = leave(self.outcome.error)
+        if len(self.module.seeds) < len(self.members):
+            self._take_back()
         return self.outcome
+
+    def _take_back(self) -> None:
+        """Look into all seeds again, with their weights at their ends: the module went on without those that ended."""
+        from benchmark.training.loading import load
+
+        assert self.folder is not None
+        whole = load(self.folder)
+        self.members, self.module = whole.members, whole.module
 
     def _train(
         self, trainer: Trainer, recorder: Recorder, checkpointer: Checkpointer, resume_from: Path | None

@@ -36,7 +36,7 @@ def config(out: Path, model: str = "transformer", data: str = "lm", **more: Any)
         "out": str(out),
         "picture": False,
     }
-    return parse(content | more)
+    return parse(content | {key.rstrip("_"): value for key, value in more.items()})
 
 
 def fitted(*args: Any, **more: Any) -> Run:
@@ -119,6 +119,21 @@ def test_many_seeds_are_loaded_together_or_one_by_one(tmp_path: Path) -> None:
         # Of the seed alone, where the record's is of a batch of seeds: float32 rounding.
         assert alone.evaluate().metrics["loss_nats"] == pytest.approx(record.final.loss_nats, rel=1e-6)
         assert together.evaluations[seed].metrics["loss_nats"] == record.final.loss_nats
+
+
+def test_seeds_that_ended_early_are_looked_into_as_the_others(tmp_path: Path) -> None:
+    data = {"class_path": "lm", "init_args": {**DATA["lm"], "state_size": 6, "batch_size": 32}}
+    model = {"class_path": "transformer", "init_args": {"d_model": 32, "n_heads": 4}}
+    run = fitted(
+        tmp_path, seeds="0-3", data_=data, model_=model, optimizer={"lr": 3e-3},
+        protocol={"max_steps": 400, "eval_every": 25},
+    )  # fmt: skip
+    assert len({record.steps for record in run.records}) > 1, "choose seeds that end at different steps"
+    run.evaluate()
+    assert run.evaluations.keys() == {0, 1, 2, 3}
+    for seed, record in zip(run.evaluations, run.records, strict=True):
+        assert record.final is not None
+        assert run.evaluations[seed].metrics["loss_nats"] == pytest.approx(record.final.loss_nats, rel=1e-6)
 
 
 def test_kept_weights(tmp_path: Path) -> None:
