@@ -207,7 +207,7 @@ def load(folder: str | Path, *, step: int | None = None, weights: bool = True) -
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep left.
+    """The outcome of a sweep.
 
     Args:
         out: folder of all runs.

@@ -16,7 +16,7 @@ MIN_EVAL_SEQUENCES = 8
 
 
 class Rows(NamedTuple):
-    """What a dataloader yields: which sequences to make. The tokens are made on the training device."""
+    """The numbers of the sequences to make, as a dataloader yields them; tokens are made on the training device."""
 
     split: Split
     start: int

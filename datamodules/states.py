@@ -1,4 +1,4 @@
-"""What tasks share whose sequences are states one after another.
+"""The base of tasks whose sequences are states, one after another.
 
 Shape letters: B sequences, S cells of a state, T states, L = S*T - 1 positions a model reads and predicts, K keys.
 """

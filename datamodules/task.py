@@ -1,4 +1,4 @@
-"""What a task is: a plain stream of tokens, of which some can be predicted.
+"""The base of every task: a plain stream of tokens, some of which can be predicted.
 
 Shape letters: B sequences, N tokens of a sequence, L = N - 1 positions a model reads and predicts, K keys, U units that
 are right or wrong as a whole. Query q reads tokens 0..q and predicts token q + 1.
@@ -105,7 +105,7 @@ class Task(ABC):
         """The sequences of these indices, (B, N) int64; `constant` is already on their device."""
 
     def _make_constant(self) -> Tensor:
-        """What all sequences of a run share (a matrix, rules), on the CPU; empty if they share nothing."""
+        """The tensor that all sequences of a run share (a matrix, rules), on the CPU; empty if they share nothing."""
         return torch.empty(0)
 
     @property

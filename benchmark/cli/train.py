@@ -127,7 +127,7 @@ class BenchmarkCLI(LightningCLI):
                 raise
 
     def _run_config(self, parser: LightningArgumentParser, command: str, args: list[str]) -> RunConfig:
-        """What the run is told."""
+        """The configuration of the run."""
         parsed: Namespace = self.config[command]
         # Without defaults only what was asked for remains. The seeds are named because the data's are linked to them.
         seeds = [f"--seed={parsed.seed}", *(f"--{name}=null" for name in SEEDS)]

@@ -1,1 +1,1 @@
-"""What is to be run, and what may be named: registered names, plugins, and one line for every mistake."""
+"""Configurations of runs: options, registered names, plugins, and one line for every mistake."""

@@ -1,4 +1,4 @@
-"""What there is to choose from, read off the source: a list of names is not worth an import of torch."""
+"""The names there are to choose from, read from the source: a list of names is not worth an import of torch."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""What a run is: everything that decides its numbers, in the words of a record."""
+"""The identity of a run: everything that decides its numbers, in the words of a record."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -52,7 +52,7 @@ class RunIdentity:
 
 @dataclass(frozen=True)
 class EnsembleIdentity:
-    """What the run of an ensemble is: the same for all seeds but the seeds.
+    """The identity of a run of many seeds, which differ in the seeds only.
 
     Args:
         members: identities, by seed.

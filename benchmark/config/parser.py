@@ -197,7 +197,7 @@ def _with_tuples(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_namespace(parsed: Namespace, given: Mapping[str, Any], trainer: Namespace) -> RunConfig:
-    """What was parsed, with the model options of the task's paper setting where none were given.
+    """The configuration that was parsed, with the model options of the task's paper setting where none were given.
 
     Args:
         parsed: by a parser with `add_run_arguments`.

@@ -1,4 +1,4 @@
-"""What a run is told: how long, how often it is examined, and how its weights are updated."""
+"""Budget, evaluation grid and optimizer settings of a run."""
 
 import math
 from collections.abc import Callable

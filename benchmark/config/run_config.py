@@ -1,4 +1,4 @@
-"""What a run is told: one typed object, whether it comes from the command line, a YAML file, a record or Python."""
+"""The configuration of a run: one typed object, wherever it comes from: the command line, YAML, a record or Python."""
 
 import copy
 import inspect
@@ -20,7 +20,7 @@ FROM_TASK = ("vocab_size", "seq_len")
 
 PARTS = ("model", "data", "optimizer", "protocol", "trainer")
 OF_ONE_RUN = ("seed", "seeds", "out", "name", "suite", "cell")
-"""What a sweep decides for each run."""
+"""Options that a sweep sets for each run."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """What a sweep is told.
+    """The settings of a sweep.
 
     Args:
         seeds: of every architecture on every cell.
@@ -95,7 +95,7 @@ def carry_out(config: SweepConfig, display: "Display") -> "Driver":
     """Run what is missing; the driver knows the records, the failures, and the signal that ended it early.
 
     Args:
-        config: what the sweep is told.
+        config: of the sweep.
         display: tells how far it is.
 
     Raises:

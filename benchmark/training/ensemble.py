@@ -132,7 +132,7 @@ class Ensemble(nn.Module):
         return logits_BLV, {name: x.detach() for name, x in _tensors(model).items() if x is not tensors[name]}
 
     def _why_not(self) -> str | None:
-        """What goes wrong when mapped, or None: logits, gradients and buffers of two seeds must be their own."""
+        """The reason why mapping goes wrong, or None: logits, gradients and buffers of two seeds must be their own."""
         tensors = {name: _like(x, x.detach().clone()) for name, x in _tensors(self.template).items()}
         device = next(iter(tensors.values())).device
         length = min(self.template.seq_len, TRIAL_LENGTH)

@@ -1,4 +1,4 @@
-"""What a record says about the machine, the code and the model: measured or asked for, never typed in."""
+"""Facts for a record about the machine, the code and the model: measured or asked for, never typed in."""
 
 import copy
 import os

@@ -258,7 +258,7 @@ class Recorder(Callback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs of every seed."""
+        """The log of every seed, for a resumed run."""
         if self._module is not None and self._one_process:
             self._look(None, self._module)
         return {

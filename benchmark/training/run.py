@@ -81,7 +81,7 @@ class Run:
     """E >= 1 seeds of an architecture on a task: `fit` trains and records them, `evaluate` measures them.
 
     Args:
-        config: what the run is told.
+        config: of the run.
         members: its seeds.
         data: the data module.
         folder: where its files are; None before a fit.

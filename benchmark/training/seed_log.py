@@ -93,13 +93,13 @@ class SeedLog:
         return "censored" if self.step == protocol.max_steps else "interrupted"
 
     def train_clock(self, running: bool = True) -> None:
-        """What follows is training, unless the clock is not to run yet; what was measured until now has ended."""
+        """Start timing the training, unless the clock is not to run yet, and stop timing anything else."""
         now = time.perf_counter()
         self._stop_clocks(now)
         self._train_since = now if running else None
 
     def eval_clock(self) -> None:
-        """What follows is an evaluation."""
+        """Start timing an evaluation, and stop timing anything else."""
         now = time.perf_counter()
         self._stop_clocks(now)
         self._eval_since = now
@@ -110,7 +110,7 @@ class SeedLog:
         self._train_since = self._eval_since = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to tell the whole story."""
+        """Everything that a resumed run needs to go on with this log."""
         running = 0.0 if self._train_since is None else time.perf_counter() - self._train_since
         return {
             "started_at": self.started_at.isoformat(),

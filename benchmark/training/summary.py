@@ -1,4 +1,4 @@
-"""What a person reads when a command ends."""
+"""The summary that a person reads when a command ends."""
 
 import sys
 import traceback
