@@ -20,8 +20,9 @@ class RunIdentity:
         task: name, version and configuration.
         protocol: budget, evaluation grid, tokens a step, targets.
         optimizer: AdamW's settings.
-        seeds: task_seed (matrix, rules), init_seed (weights), data_seed (sequences).
+        seeds: task_seed (matrix, rules), init_seed (weights), data_seed (sequences); of many seeds, those of the first.
         precision: Lightning's name of the numeric precision.
+        many: of a run of many seeds, which differ in nothing else, the three of each by its number.
     """
 
     architecture: record.Architecture
@@ -30,6 +31,7 @@ class RunIdentity:
     optimizer: dict[str, Any]
     seeds: record.Seeds
     precision: str
+    many: Mapping[int, record.Seeds] | None = None
 
     def flat(self) -> dict[str, Any]:
         """Every decided value under the name by which the command line knows it, as plain types."""
@@ -45,49 +47,16 @@ class RunIdentity:
             "data.eval_sequences": protocol.pop("eval_sequences"),
             **_prefixed("protocol", protocol),
             **_prefixed("optimizer", self.optimizer),
-            **self.seeds.model_dump(),
+            **self._seeds(),
             "trainer.precision": self.precision,
         }
 
-
-@dataclass(frozen=True)
-class EnsembleIdentity:
-    """The identity of a run of many seeds, which differ in the seeds only.
-
-    Args:
-        members: identities, by seed.
-    """
-
-    members: dict[int, RunIdentity]
-
-    @property
-    def first(self) -> RunIdentity:
-        """Of any seed."""
-        return next(iter(self.members.values()))
-
-    @property
-    def protocol(self) -> record.Protocol:
-        """Of all seeds."""
-        return self.first.protocol
-
-    @property
-    def task(self) -> record.Task:
-        """Of all seeds."""
-        return self.first.task
-
-    @property
-    def architecture(self) -> record.Architecture:
-        """Of all seeds."""
-        return self.first.architecture
-
-    def flat(self) -> dict[str, Any]:
-        """As `RunIdentity.flat`, the seeds as lists."""
-        flat = self.first.flat()
-        seeds = {name: [identity.flat()[name] for identity in self.members.values()] for name in SEEDS}
-        return {**flat, **seeds, "seeds": list(self.members)}
-
-
-Identity = RunIdentity | EnsembleIdentity
+    def _seeds(self) -> dict[str, Any]:
+        """The three seeds; of many seeds, three lists and their numbers."""
+        if self.many is None:
+            return self.seeds.model_dump()
+        lists = {name: [getattr(seeds, name) for seeds in self.many.values()] for name in SEEDS}
+        return {**lists, "seeds": list(self.many)}
 
 
 def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

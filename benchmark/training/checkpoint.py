@@ -15,7 +15,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning import __version__ as lightning_version
 
 from architectures import SequenceModel
-from benchmark.config.identity import Identity, RunIdentity
+from benchmark.config.identity import RunIdentity
 from benchmark.training.processes import LOOK_EVERY, largest
 
 CHECKPOINT = "last.ckpt"
@@ -51,7 +51,7 @@ class Checkpointer(Callback):
         interval_s: least time between two checkpoints.
     """
 
-    def __init__(self, folder: Path, identity: Identity, interval_s: float) -> None:
+    def __init__(self, folder: Path, identity: RunIdentity, interval_s: float) -> None:
         self.path, self.identity, self.interval_s = folder / CHECKPOINT, identity, interval_s
         self.signum: int | None = None
         self._urgent = self._in_pass = False
@@ -190,7 +190,7 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def check_checkpoint(path: Path, identity: Identity) -> dict[str, Any]:
+def check_checkpoint(path: Path, identity: RunIdentity) -> dict[str, Any]:
     """Load a checkpoint, on the CPU, and make sure that it belongs to a run of this identity.
 
     Raises:

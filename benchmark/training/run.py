@@ -6,7 +6,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import torch
 from lightning import Callback, Trainer
 
 from architectures import SequenceModel
-from benchmark.config.identity import EnsembleIdentity, Identity, RunIdentity, identify
+from benchmark.config.identity import RunIdentity, identify
 from benchmark.config.parser import built_trainer_options, to_yaml
 from benchmark.config.run_config import RunConfig
 from benchmark.training.checkpoint import CHECKPOINT, Checkpointer, Interrupted, check_checkpoint
@@ -116,11 +116,10 @@ class Run:
         return self.config.seeds is not None
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> RunIdentity:
         """Everything that decides the numbers of the run."""
-        if self.many:
-            return EnsembleIdentity({member.seed: member.identity for member in self.members})
-        return self.members[0].identity
+        first = self.members[0].identity
+        return replace(first, many={m.seed: m.identity.seeds for m in self.members}) if self.many else first
 
     @property
     def task(self) -> Task:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
-from benchmark.config.identity import Identity
+from benchmark.config.identity import RunIdentity
 from benchmark.config.protocol import Protocol
 
 
@@ -35,7 +35,7 @@ def make_trainer(
     callbacks: Sequence[Callback] = (),
     *,
     folder: Path | None = None,
-    identity: Identity | None = None,
+    identity: RunIdentity | None = None,
     max_steps: int | None = None,
 ) -> Trainer:
     """The trainer of a run.
@@ -65,7 +65,7 @@ def make_trainer(
     )
 
 
-def _tensorboard(folder: Path | None, identity: Identity | None) -> Any:
+def _tensorboard(folder: Path | None, identity: RunIdentity | None) -> Any:
     from lightning.pytorch.loggers import TensorBoardLogger
 
     assert folder is not None and identity is not None
