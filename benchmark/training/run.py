@@ -222,8 +222,11 @@ class Run:
         options = built_trainer_options(self.config.trainer)
         n_processes = plan_processes(options)
         check_shares(self.data.batch_size, n_processes, many_seeds=self.many)
-        if resume_from is not None:
-            check_checkpoint(resume_from, self.identity)
+        if resume_from is not None and "optimizer_states" not in check_checkpoint(resume_from, self.identity):
+            raise ValueError(
+                f"{resume_from}: holds weights only, of one of many seeds or kept along the way: training cannot go on"
+                " from it; resume the folder of the whole run"
+            )
         if self.folder is None:
             self.folder = self._made_folder(resume_from)
         with ExitStack() as held:

@@ -174,6 +174,19 @@ def test_resume_after_some_seeds_have_ended(tmp_path: Path, monkeypatch: pytest.
     assert again[2].first_losses_nats == pytest.approx(records[2].first_losses_nats, rel=2e-5)
 
 
+def test_one_seed_of_many_cannot_go_on_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its folder holds its weights, not the state of its optimizer; and its record stays as it is."""
+    send_at(monkeypatch, 3)
+    _, folder = ensemble(LM, tmp_path, 50, 10)
+    monkeypatch.undo()
+    before = record_of(folder / "seed1")
+    assert resume(folder / "seed1") == 2
+    assert "holds weights only, of one of many seeds" in capsys.readouterr().err
+    assert record_of(folder / "seed1") == before and before.status == "interrupted"
+
+
 def test_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, folder = ensemble(LM, tmp_path, 10, 5)
     assert resume(folder) == 2
