@@ -1,7 +1,7 @@
 """The Python API: the same names, defaults and messages as on the command line, and the same runs.
 
-Nothing is printed but a progress bar in a terminal or a notebook; torch's random state and the handlers of signals are
-afterwards what they were before.
+The only output is a progress bar in a terminal or a notebook. Torch's random state and the signal handlers are restored
+afterwards.
 """
 
 import signal
@@ -118,7 +118,7 @@ def _choice(key: str, before: Any, choice: Any, options: Mapping[str, Any] | Non
 
 
 def build(config: RunConfig) -> Run:
-    """The run of a configuration, not begun: see `benchmark.training.run.build`.
+    """A run of a configuration, not started: see `benchmark.training.run.build`.
 
     Raises:
         BenchmarkError: one line, if options do not go together.
@@ -134,10 +134,10 @@ def fit(
     progress: bool = True,
     **settings: Any,
 ) -> Run:
-    """Train, and leave record, curves, picture and checkpoint in a new folder ``out/task/architecture/name``.
+    """Train a model, and write record, curves, picture and checkpoint to a new folder ``out/task/architecture/name``.
 
     Args:
-        model: registered name of the architecture, or its class; or all that the run is told, by `configure`.
+        model: registered name of the architecture, or its class; or a complete `RunConfig` from `configure`.
         data: registered name of the task.
         progress: show a bar, in a terminal or a notebook.
         settings: as for `configure`.
@@ -195,10 +195,10 @@ def load(folder: str | Path, *, step: int | None = None, weights: bool = True) -
     Args:
         folder: run folder, also that of one of many seeds.
         step: one of `Run.kept_steps` (option `keep_every`); None for the end.
-        weights: take the trained weights; without, the initial ones.
+        weights: whether to load the trained weights; if False, the model keeps its initial ones.
 
     Raises:
-        BenchmarkError: one line, if the folder is none of a run, or the weights are not there or damaged.
+        BenchmarkError: one line, if the folder is not a run folder, or the weights are not there or damaged.
     """
     with _one_line():
         load_plugins()
@@ -239,10 +239,10 @@ def sweep(
     address: str | None = None,
     progress: bool = True,
 ) -> SweepResult:
-    """Run what is missing of a sweep: every architecture on every cell with every seed, one record each.
+    """Run every architecture on every cell with every seed, except what is done already; each run leaves one record.
 
-    The same call again does only what is missing. Runs are processes of their own, so an architecture must be
-    importable there: from an installed package or this one, not from the script or the notebook that calls.
+    Runs are processes of their own, so an architecture must be importable there: from this package or an installed one,
+    not from the script or the notebook that calls.
 
     Args:
         suite: name of a suite, or the path of its file.

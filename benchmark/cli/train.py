@@ -83,6 +83,10 @@ class BenchmarkCLI(LightningCLI):
                 args=args,
             )
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """A parser that takes no abbreviations: another command might read them otherwise."""
+        return super().init_parser(allow_abbrev=False, **kwargs)
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Lightning's, without predict: these models have nothing else to say than the next token."""

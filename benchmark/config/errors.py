@@ -72,6 +72,7 @@ def explain(message: str, words: Sequence[str], options: Iterable[str]) -> str:
     text = " ".join(message.split())
     if (match := _OF_A_CLASS.search(text)) is not None:
         return _of_a_class(match["key"], match["problem"], options)
+    text = _OPTIONAL.sub(r'Parser key "\1": \2', text)
 
     def option_of(key: str) -> str:
         """The option as the user wrote it: with its dashes on the command line, or (in YAML) the key alone."""
@@ -100,6 +101,13 @@ _OF_A_CLASS = re.compile(
     r" - Expected a <class 'NoneType'>"
 )
 """How the parser reports a class or its options that came as a mapping: with the other types that it tried."""
+
+
+_OPTIONAL = re.compile(
+    r'Parser key "([^"]+)": Does not validate against any of the Union subtypes .*Errors: - (?:Not of type \w+: )?(.*?)'
+    r" - Expected a <class 'NoneType'>.*$"
+)
+"""How the parser reports a value that is neither null nor of the type of its option."""
 
 
 def _of_a_class(key: str, problem: str, options: Iterable[str]) -> str:

@@ -119,7 +119,15 @@ def _parsed(content: Mapping[str, Any], words: Sequence[str]) -> Namespace:
         _require_known(parser, f"{part}.", content.get(part) or {})
     left_out = {"ckpt_path", "trainer", *(part for part in PARTS if content.get(part) is None)}
     parser.words = words
-    return parser.parse_object({key: value for key, value in content.items() if key not in left_out})
+    given = {key: value for key, value in content.items() if key not in left_out}
+    return parser.parse_object(given | {key: _by_name(given[key]) for key in ("model", "data") if key in given})
+
+
+def _by_name(choice: Any) -> Any:
+    """A class of a script or a notebook by its registered name: in another one its import path leads nowhere."""
+    if isinstance(choice, Mapping) and str(choice.get("class_path")).startswith("__main__."):
+        return {**choice, "class_path": choice["class_path"].removeprefix("__main__.")}
+    return choice
 
 
 def _require_known(parser: _Parser, prefix: str, options: Any, also: Collection[str] = ()) -> None:

@@ -1,15 +1,17 @@
-"""Runs from their folders: looked into, or gone on with."""
+"""Loads the run in a folder, or resumes its training."""
 
 from pathlib import Path
 
 import torch
 import yaml
 
+from benchmark.config.errors import BenchmarkError
 from benchmark.config.parser import config_of, parse
 from benchmark.config.run_config import RunConfig
 from benchmark.training.checkpoint import CHECKPOINT, check_checkpoint
 from benchmark.training.folder import CONFIG, RECORD, finished_record, kept_checkpoint, kept_steps, seed_folder
-from benchmark.training.run import Member, Run, members_of
+from benchmark.training.members import Member, members_of
+from benchmark.training.run import Run
 from leaderboard.record import read_record
 
 
@@ -25,7 +27,7 @@ def load(folder: str | Path, *, step: int | None = None, weights: bool = True) -
         weights: take the trained weights.
 
     Raises:
-        ValueError: one line, if the folder is none of a run, or the weights are not there or damaged.
+        ValueError: one line, if the folder is not a run folder, or the weights are not there or damaged.
     """
     folder = Path(folder)
     config = config_in(folder)
@@ -43,7 +45,7 @@ def _load_weights(member: Member, folder: Path, step: int | None) -> int:
     """Put the weights of a seed into its model; the optimizer steps that they have seen."""
     path = folder / CHECKPOINT if step is None else kept_checkpoint(folder, step)
     if not path.exists():
-        raise ValueError(_no_weights(folder, step))
+        raise BenchmarkError(_no_weights(folder, step))
     checkpoint = check_checkpoint(path, member.identity)
     weights = {name.removeprefix("model."): x for name, x in checkpoint["state_dict"].items()}
     dtypes = {x.dtype for x in weights.values() if x.is_floating_point()}
@@ -52,7 +54,7 @@ def _load_weights(member: Member, folder: Path, step: int | None) -> int:
     try:
         member.model.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"{path}: does not fit this model: {' '.join(str(error).split())}") from error
+        raise BenchmarkError(f"{path}: does not fit this model: {' '.join(str(error).split())}") from error
     return int(checkpoint["global_step"])
 
 
@@ -66,18 +68,18 @@ def config_in(folder: Path) -> RunConfig:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+            raise BenchmarkError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict):
-            raise ValueError(f"{path}: is not a run's configuration")
+            raise BenchmarkError(f"{path}: is not a run's configuration")
         try:
             return parse(content)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise BenchmarkError(f"{path}: {error}") from error
     if (folder / RECORD).is_file():
         return config_of(read_record(folder / RECORD))
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
-    raise ValueError(f"{folder}: is not a run folder (it has no {CONFIG} and no {RECORD})")
+        raise BenchmarkError(f"{folder}: no such folder")
+    raise BenchmarkError(f"{folder}: is not a run folder (it has no {CONFIG} and no {RECORD})")
 
 
 def resume(folder: Path, *, progress: bool = True, plain_progress: bool = True) -> Run:
@@ -88,12 +90,12 @@ def resume(folder: Path, *, progress: bool = True, plain_progress: bool = True) 
         progress, plain_progress: as for `Run.fit`.
 
     Raises:
-        ValueError: if it has ended, or the folder is none of a run.
+        ValueError: if it has ended, or the folder is not a run folder.
     """
     if not (folder / CONFIG).is_file():
-        raise ValueError(f"{folder}: is not a run folder (it has no {CONFIG})")
+        raise BenchmarkError(f"{folder}: is not a run folder (it has no {CONFIG})")
     if finished := finished_record(folder):
-        raise ValueError(f"{folder}: this run has ended ({finished.status}); there is nothing to resume")
+        raise BenchmarkError(f"{folder}: this run has ended ({finished.status}); there is nothing to resume")
     run = load(folder, weights=False)
     run.fit(progress=progress, plain_progress=plain_progress)
     return run

@@ -1,7 +1,7 @@
 """A run: built from a configuration, trained, evaluated, and loaded again from its folder.
 
 `build(config)` and `load(folder)` are the only ways to make one; the command line, the Python API, sweeps, `replay`,
-`speed` and `estimate` all stand on them.
+`speed` and `estimate` are all built on them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,8 @@ import torch
 from lightning import Callback, Trainer
 
 from architectures import SequenceModel
-from benchmark.config.identity import RunIdentity, identify
+from benchmark.config.errors import BenchmarkError
+from benchmark.config.identity import RunIdentity
 from benchmark.config.parser import built_trainer_options, to_yaml
 from benchmark.config.run_config import RunConfig
 from benchmark.training.checkpoint import CHECKPOINT, Checkpointer, Interrupted, check_checkpoint
@@ -28,6 +29,7 @@ from benchmark.training.folder import (
     seed_folder,
 )  # fmt: skip
 from benchmark.training.lock import training_in
+from benchmark.training.members import Member, members_of
 from benchmark.training.metrics import Evaluation
 from benchmark.training.module import EmergenceModule
 from benchmark.training.processes import check_shares, end_others, is_first, leave, plan_processes
@@ -60,28 +62,11 @@ class Outcome:
     error: BaseException | None = None
 
 
-@dataclass(frozen=True)
-class Member:
-    """One seed of a run, as it would be alone.
-
-    Args:
-        seed: its number.
-        model: freshly initialised.
-        task: the stream that it learns.
-        identity: of its run.
-    """
-
-    seed: int
-    model: SequenceModel
-    task: Task
-    identity: RunIdentity
-
-
 class Run:
     """E >= 1 seeds of an architecture on a task: `fit` trains and records them, `evaluate` measures them.
 
     Args:
-        config: of the run.
+        config: the configuration.
         members: its seeds.
         data: the data module.
         folder: where its files are; None before a fit.
@@ -134,7 +119,7 @@ class Run:
             ValueError: if there are many: `module.model_of(seed)` is the model of one.
         """
         if len(self.members) > 1:
-            raise ValueError(f"this run has {len(self.members)} seeds: take run.module.model_of(seed)")
+            raise BenchmarkError(f"this run has {len(self.members)} seeds: take run.module.model_of(seed)")
         return self.module.model_of(self.members[0].seed)
 
     def seed_folder(self, seed: int) -> Path:
@@ -144,7 +129,7 @@ class Run:
             ValueError: if the run has no folder yet.
         """
         if self.folder is None:
-            raise ValueError("this run has no folder yet: fit makes it")
+            raise BenchmarkError("this run has no folder yet: fit makes it")
         return seed_folder(self.folder, seed) if self.many else self.folder
 
     @property
@@ -157,13 +142,13 @@ class Run:
 
     @property
     def record(self) -> Record | None:
-        """The record of the only seed, None as long as there is none.
+        """The record of a run of one seed, None if it has not been written yet.
 
         Raises:
             ValueError: if there are many: take `records`.
         """
         if len(self.members) > 1:
-            raise ValueError(f"this run has {len(self.members)} seeds: take run.records")
+            raise BenchmarkError(f"this run has {len(self.members)} seeds: take run.records")
         return next(iter(self.records), None)
 
     def curves(self, seed: int | None = None) -> "pd.DataFrame":
@@ -174,9 +159,11 @@ class Run:
         """
         import pandas as pd
 
+        if seed is not None and seed not in (numbers := [member.seed for member in self.members]):
+            raise BenchmarkError(f"this run has no seed {seed}: its seeds are {', '.join(map(str, numbers))}")
         path = self.seed_folder(self.members[0].seed if seed is None else seed) / CURVES
         if not path.exists():
-            raise ValueError(f"{path}: there are no curves yet")
+            raise BenchmarkError(f"{path}: there are no curves")
         return pd.read_parquet(path)
 
     @property
@@ -216,14 +203,16 @@ class Run:
             OSError: if the record cannot be written.
         """
         if self.outcome is not None:
-            raise ValueError(f"{self.folder}: this run has been trained; if it was cut short, resume(folder) goes on")
+            raise BenchmarkError(
+                f"{self.folder}: this run has been trained; resume(folder) continues it if it was cut short"
+            )
         if resume_from is None and self.folder is not None and (self.folder / CHECKPOINT).exists():
             resume_from = self.folder / CHECKPOINT
         options = built_trainer_options(self.config.trainer)
         n_processes = plan_processes(options)
         check_shares(self.data.batch_size, n_processes, many_seeds=self.many)
         if resume_from is not None and "optimizer_states" not in check_checkpoint(resume_from, self.identity):
-            raise ValueError(
+            raise BenchmarkError(
                 f"{resume_from}: holds weights only, of one of many seeds or kept along the way: training cannot go on"
                 " from it; resume the folder of the whole run"
             )
@@ -233,7 +222,7 @@ class Run:
             if is_first():
                 held.enter_context(training_in(self.folder))
             if all(finished_record(self.seed_folder(member.seed)) for member in self.members):
-                raise ValueError(f"{self.folder}: all of its seeds have ended; there is nothing to resume")
+                raise BenchmarkError(f"{self.folder}: all of its seeds have ended; there is nothing to resume")
             held.enter_context(self._own_randomness())
             recorder = self._recorder()
             checkpointer = Checkpointer(self.folder, self.identity, self.config.checkpoint_interval_s)
@@ -254,7 +243,7 @@ class Run:
         return self.outcome
 
     def _take_back(self) -> None:
-        """Look into all seeds again, with their weights at their ends: the module went on without those that ended."""
+        """Restore all seeds with their final weights: the module dropped those that ended early."""
         from benchmark.training.loading import load
 
         assert self.folder is not None
@@ -285,7 +274,7 @@ class Run:
 
     @quiet()
     def first_steps(self, n_steps: int, device: str = "cpu") -> SeedLog:
-        """Make the first steps of the only seed as `fit` makes them, without a folder: losses and curves.
+        """The log of the first steps of a run of one seed, made as `fit` makes them, but without a folder.
 
         Raises:
             Diverged: if the loss is not finite.
@@ -312,7 +301,7 @@ class Run:
             ValueError: if the split is another, or the checkpoint is not of this run.
         """
         if split not in ("eval", "test"):
-            raise ValueError(f"split must be eval or test, got {split!r}")
+            raise BenchmarkError(f"split must be eval or test, got {split!r}")
         if checkpoint is not None:
             check_checkpoint(checkpoint, self.identity)
         options = built_trainer_options(self.config.trainer) | {"logger": False, "enable_progress_bar": False}
@@ -327,12 +316,12 @@ class Run:
 
     @property
     def evaluations(self) -> dict[int, Evaluation]:
-        """Of the last evaluation, by seed."""
+        """The results of the last evaluation, by seed."""
         return self.module.evaluations
 
     @contextmanager
     def _own_randomness(self) -> Iterator[None]:
-        """Torch's generators belong to the run in here, and to the caller again afterwards."""
+        """Use the run's own random state inside the block, and restore the caller's afterwards."""
         devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices):
             if devices:
@@ -370,7 +359,7 @@ class Run:
         config = self.config
         if resume_from is not None and config.name is None and (resume_from.parent / CONFIG).exists():
             if finished := finished_record(resume_from.parent):
-                raise ValueError(
+                raise BenchmarkError(
                     f"{resume_from.parent}: this run has ended ({finished.status}); there is nothing to resume"
                 )
             return resume_from.parent
@@ -384,7 +373,7 @@ class Run:
 
 
 def build(config: RunConfig) -> Run:
-    """The run of a configuration, not begun: nothing is written, nothing is printed, no global random state changes.
+    """A run of a configuration, not started: nothing is written or printed, and no global random state changes.
 
     Each seed is built as it would be alone, to the last bit of its initial weights.
 
@@ -394,19 +383,3 @@ def build(config: RunConfig) -> Run:
     with torch.random.fork_rng(devices=[]):
         members, data = members_of(config)
         return Run(config, members, data)
-
-
-def members_of(config: RunConfig) -> tuple[list[Member], TaskDataModule]:
-    """Every seed, and the data module of the first one; torch's generator is left where the last model left it."""
-    members, sources = [], []
-    for seed in config.numbers:
-        seeds = config.three_seeds(seed)
-        data: TaskDataModule = config.data.build(task_seed=seeds.task_seed, data_seed=seeds.data_seed)
-        torch.default_generator.manual_seed(seeds.init_seed)
-        model: SequenceModel = config.model.build(data.vocab_size, data.seq_len)
-        identity = identify(
-            model, config.model.options, data, config.protocol, config.optimizer, seeds.init_seed, config.precision
-        )
-        members.append(Member(seed, model, data.task, identity))
-        sources.append(data)
-    return members, sources[0]

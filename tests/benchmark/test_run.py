@@ -162,7 +162,7 @@ def test_a_run_without_weights(tmp_path: Path) -> None:
     assert initial.record is not None and initial.step == 0
     assert initial.evaluate().metrics["loss_nats"] == initial.record.first_loss_nats
     assert initial.identity == run.identity
-    with pytest.raises(ValueError, match="there are no curves yet"):
+    with pytest.raises(ValueError, match="there are no curves"):
         initial.curves()
 
 
