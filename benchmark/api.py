@@ -41,6 +41,8 @@ def _one_line() -> Iterator[None]:
         raise
     except (ValueError, OSError) as error:
         raise BenchmarkError(errors.reason(error)) from error
+    except (TypeError, AttributeError, KeyError, OverflowError) as error:  # an argument of another kind
+        raise BenchmarkError(errors.said(error)) from error
 
 
 def configure(
@@ -87,6 +89,8 @@ def _content(config: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
 
     if config is None or isinstance(config, Mapping):
         return dict(config or {})
+    if not isinstance(config, str | Path):
+        raise ValueError(f"config must be a YAML file or a mapping, got {config!r}")
     return read_yaml(Path(config))
 
 
@@ -123,6 +127,8 @@ def build(config: RunConfig) -> Run:
     Raises:
         BenchmarkError: one line, if options do not go together.
     """
+    if not isinstance(config, RunConfig):
+        raise BenchmarkError(f"build takes a RunConfig, which configure makes; got {config!r}")
     with _one_line():
         return build_run(config)
 

@@ -123,6 +123,11 @@ def _of_a_class(key: str, problem: str, options: Iterable[str]) -> str:
 
 def reason(error: Exception) -> str:
     """The message of an exception, on one line and without the parser's account of the types it tried."""
+    if isinstance(error, ValueError) and type(error).__module__.startswith(
+        "pydantic"
+    ):  # of a part of a record; not imported for its sake alone
+        problem = error.errors(include_url=False, include_input=False)[0]  # type: ignore[attr-defined]
+        return f"{'.'.join(map(str, problem['loc'])) or error.title}: {problem['msg']}"
     text = " ".join(str(error).split())
     match = re.search(r"Errors: - (.*) - Expected a <class 'NoneType'>", text)
     return match[1] if match else text

@@ -33,6 +33,11 @@ class RunIdentity:
     precision: str
     many: Mapping[int, record.Seeds] | None = None
 
+    @classmethod
+    def of(cls, of: record.Record) -> "RunIdentity":
+        """The identity of the run of a record."""
+        return cls(of.architecture, of.task, of.protocol, of.optimizer, of.seeds, of.precision)
+
     def flat(self) -> dict[str, Any]:
         """Every decided value under the name by which the command line knows it, as plain types."""
         protocol = self.protocol.model_dump(mode="json")
@@ -57,6 +62,11 @@ class RunIdentity:
             return self.seeds.model_dump()
         lists = {name: [getattr(seeds, name) for seeds in self.many.values()] for name in SEEDS}
         return {**lists, "seeds": list(self.many)}
+
+
+def plain(value: Any) -> Any:
+    """A value as YAML and checkpoints hold it: they know no tuples."""
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 All of them go through the same typed arguments, so that defaults, conversions and mistakes are the same everywhere.
 """
 
+import inspect
 import typing
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -216,6 +217,12 @@ def from_namespace(parsed: Namespace, given: Mapping[str, Any], trainer: Namespa
         ValueError: if an option is given that follows from others, or a value is out of range.
     """
     model, data = _choice(parsed.model), _choice(parsed.data)
+    for owner, prefix, options in (
+        (_class(parsed.model), "model.", model), (_class(parsed.data), "data.", data),
+        (OptimizerConfig, "optimizer.", vars(parsed.optimizer)), (Protocol, "protocol.", vars(parsed.protocol)),
+        (RunConfig, "", vars(parsed)),
+    ):  # fmt: skip
+        _require_not_null(owner, prefix, options)
     asked = {key: _options_given(given.get(key)) for key in ("model", "data")}
     for name in FROM_TASK:
         if asked["model"].get(name) is not None:
@@ -238,6 +245,18 @@ def from_namespace(parsed: Namespace, given: Mapping[str, Any], trainer: Namespa
         trainer=trainer,
         **flat,
     )
+
+
+def _require_not_null(owner: type, prefix: str, options: Mapping[str, Any]) -> None:
+    """Raise a ValueError that names the first option that is null where its default, or what it must be, is not.
+
+    The parser lets null pass wherever it stands for an option that is not set.
+    """
+    for name, parameter in inspect.signature(owner).parameters.items():
+        has_default = parameter.default is not None and parameter.default is not inspect.Parameter.empty
+        takes_null = "None" in str(parameter.annotation) or "Optional" in str(parameter.annotation)
+        if name in options and options[name] is None and has_default and not takes_null:
+            raise ValueError(f"--{prefix}{name}: must not be null; its default is {parameter.default!r}")
 
 
 def _choice(parsed: Namespace) -> dict[str, Any]:

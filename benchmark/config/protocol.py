@@ -59,8 +59,8 @@ class OptimizerConfig:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"optimizer.betas must lie in [0, 1), got {self.betas}")
         for name in ("weight_decay", "warmup_steps", "clip_norm"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"optimizer.{name} must not be negative, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"optimizer.{name} must not be negative or infinite, got {getattr(self, name)}")
 
     def factor(self, max_steps: int) -> Callable[[int], float]:
         """Learning rate at a step (counted from 0) as a multiple of `lr`."""

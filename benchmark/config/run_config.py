@@ -4,6 +4,7 @@ import copy
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -112,6 +113,9 @@ class RunConfig:
         for name in ("seed", *SEEDS, "checkpoint_interval_s"):
             if (value := getattr(self, name)) is not None and not value >= 0:
                 raise ValueError(f"--{name} must not be negative, got {value}")
+        for name in ("suite", "cell"):
+            if (text := getattr(self, name)) is not None and not (text and text.isprintable() and text == text.strip()):
+                raise ValueError(f"--{name} must be a name of printable characters, got {text!r}")
         every = self.protocol.eval_every
         if self.keep_every is not None and (self.keep_every < 1 or self.keep_every % every):
             raise ValueError(f"--keep_every must be a multiple of protocol.eval_every = {every}, got {self.keep_every}")
@@ -165,7 +169,10 @@ def seeds_text(seeds: str | int | Iterable[int]) -> str:
     """Seeds as they are written on the command line, from a range, a list or the text itself."""
     if isinstance(seeds, str):
         return seeds
-    return ",".join(str(int(seed)) for seed in ([seeds] if isinstance(seeds, int) else seeds))
+    numbers = [seeds] if isinstance(seeds, Integral) else list(seeds) if isinstance(seeds, Iterable) else []
+    if not numbers or not all(isinstance(seed, Integral) and not isinstance(seed, bool) for seed in numbers):
+        raise ValueError(f"seeds must be whole numbers, at least one, like range(5) or '0-4,7'; got {seeds!r}")
+    return ",".join(str(int(seed)) for seed in numbers)
 
 
 def model_options(cls: type[SequenceModel]) -> list[str]:

@@ -223,6 +223,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever a torn or foreign file makes of PyTorch's reader
             raise ValueError(f"{path}: is not a checkpoint, or a damaged one") from error
-    if not isinstance(checkpoint, dict) or "identity" not in checkpoint:
+    parts = {"identity": dict, "state_dict": dict, "global_step": int}
+    if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(k), kind) for k, kind in parts.items()):
         raise ValueError(f"{path}: is not a checkpoint of this suite (it does not say which run it belongs to)")
     return checkpoint

@@ -3,21 +3,23 @@
 Seeds share nothing: the gradient of the sum of their losses is the gradient of each one's own. Loss, clipping and
 forward pass never wait for the device, so that a training step can be captured as a CUDA graph.
 
-Whatever is computed per seed goes through `logits_of`, `each_seed` and `clip_per_seed_`, which cost a single seed
-nothing: it has the bits and the time that it would have without a seed dimension.
+Whatever is computed per seed goes through `logits_of`, `loss_of_each_seed` and `clip_per_seed_`, which cost a single
+seed nothing: it has the bits and the time that it would have without a seed dimension.
 
 Shape letters: E seeds, B sequences, L positions, V token values.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import vmap
 
 from architectures import SequenceModel
 from architectures.scan.seeds import AttentionOverSeeds
+from benchmark.training.metrics import next_token_loss
 
 TRIAL_LENGTH = 8
 """Tokens a sequence in the trial of mapping."""
@@ -165,11 +167,19 @@ def logits_of(model: nn.Module, tokens_EBL: Tensor) -> Tensor:
     return model(tokens_EBL) if isinstance(model, Ensemble) else model(tokens_EBL[0])[None]
 
 
-def each_seed(function: Callable[..., Tensor], *stacked: Tensor) -> Tensor:
-    """The results of a function for every seed, stacked; its arguments have the seeds first."""
-    if len(stacked[0]) == 1:
-        return function(*(x[0] for x in stacked))[None]
-    return vmap(function)(*stacked)
+def loss_of_each_seed(logits_EBLV: Tensor, tokens_EB: Tensor) -> Tensor:
+    """Mean cross-entropy in nats of every seed, (E,): `next_token_loss` of each.
+
+    Not mapped over seeds: below a map autocast would leave the loss in 16 bits.
+
+    Args:
+        logits_EBLV: (E, B, L, V) for the first L tokens.
+        tokens_EB: (E, B, L + 1), the whole sequences.
+    """
+    if len(tokens_EB) == 1:
+        return next_token_loss(logits_EBLV[0], tokens_EB[0])[None]
+    loss = F.cross_entropy(logits_EBLV.flatten(0, 2), tokens_EB[..., 1:].flatten(), reduction="none")
+    return loss.view(len(tokens_EB), -1).mean(1)
 
 
 @torch.no_grad()

@@ -77,4 +77,6 @@ def kept_checkpoint(folder: Path, step: int) -> Path:
 
 def kept_steps(folder: Path) -> list[int]:
     """The steps after which weights were kept, ascending."""
-    return sorted(int(path.stem.removeprefix("step")) for path in (folder / KEPT).glob("step*.ckpt"))
+    return sorted(
+        int(path.stem.removeprefix("step")) for path in (folder / KEPT).glob("step*.ckpt") if path.stem[4:].isdecimal()
+    )

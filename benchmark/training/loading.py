@@ -6,6 +6,7 @@ import torch
 import yaml
 
 from benchmark.config.errors import BenchmarkError
+from benchmark.config.identity import RunIdentity, plain
 from benchmark.config.parser import config_of, parse
 from benchmark.config.run_config import RunConfig
 from benchmark.training.checkpoint import CHECKPOINT, check_checkpoint
@@ -29,6 +30,10 @@ def load(folder: str | Path, *, step: int | None = None, weights: bool = True) -
     Raises:
         ValueError: one line, if the folder is not a run folder, or the weights are not there or damaged.
     """
+    if step is not None and (isinstance(step, bool) or not isinstance(step, int)):
+        raise BenchmarkError(f"step must be one of Run.kept_steps, or None for the end; got {step!r}")
+    if step is not None and not weights:
+        raise BenchmarkError("step says which weights to load: leave out weights=False")
     folder = Path(folder)
     config = config_in(folder)
     at = 0
@@ -37,8 +42,23 @@ def load(folder: str | Path, *, step: int | None = None, weights: bool = True) -
         for member in members if weights else ():
             at = _load_weights(member, folder if config.seeds is None else seed_folder(folder, member.seed), step)
         run = Run(config, members, data, folder)
+    for member in members:
+        _check_record(run.seed_folder(member.seed) / RECORD, member)
     run.step = at
     return run
+
+
+def _check_record(path: Path, member: Member) -> None:
+    """Make sure that a record, if there is one, is of this run."""
+    if not path.exists():
+        return
+    there, here = RunIdentity.of(read_record(path)).flat(), member.identity.flat()
+    for name in [*here, *there]:
+        if plain(there.get(name)) != plain(here.get(name)):
+            raise BenchmarkError(
+                f"{path}: is the record of another run ({name} = {there.get(name)} there, {here.get(name)} in the"
+                " configuration beside it)"
+            )
 
 
 def _load_weights(member: Member, folder: Path, step: int | None) -> int:

@@ -175,6 +175,9 @@ class EmergenceModule(LightningModule):
         """Before the weights are loaded: those of seeds that had ended are not among them."""
         upgrade(checkpoint, self.seeds)
         self.keep(checkpoint["seeds"])
+        dtypes = {x.dtype for x in checkpoint["state_dict"].values() if x.is_floating_point()}
+        if len(dtypes) == 1:  # or weights of 64-true would be rounded to float32 before the trainer converts the model
+            self.model.to(dtypes.pop())
 
 
 def mean_of(evaluations: Sequence[Evaluation]) -> Evaluation:

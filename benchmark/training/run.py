@@ -164,7 +164,10 @@ class Run:
         path = self.seed_folder(self.members[0].seed if seed is None else seed) / CURVES
         if not path.exists():
             raise BenchmarkError(f"{path}: there are no curves")
-        return pd.read_parquet(path)
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:  # of the reader, which has exceptions of its own below these
+            raise BenchmarkError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
 
     @property
     def kept_steps(self) -> list[int]:

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from benchmark.config.protocol import OptimizerConfig
-from benchmark.training.ensemble import Ensemble, clip_per_seed_, each_seed, logits_of
-from benchmark.training.metrics import next_token_loss
+from benchmark.training.ensemble import Ensemble, clip_per_seed_, logits_of, loss_of_each_seed
 
 WARM_UP_STEPS = 3
 """Steps made one by one before the capture: in the first ones libraries choose kernels and make their workspaces."""
@@ -131,7 +130,7 @@ class Step:
         """Losses and clipped gradients of the sequences from `start` on; touches tensors on the device only."""
         tokens_EB = self.tokens(self.start)
         self.optimizer.zero_grad(set_to_none=True)
-        loss_E = each_seed(next_token_loss, logits_of(self.model, tokens_EB[..., :-1]), tokens_EB)
+        loss_E = loss_of_each_seed(logits_of(self.model, tokens_EB[..., :-1]), tokens_EB)
         self.backward(loss_E.sum())  # seeds share no parameter, so each gets the gradient of its own loss
         if self.config.clip_norm > 0:
             clip_per_seed_(self.parameters, self.n_seeds, self.config.clip_norm)

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from architectures import ARCHITECTURES, SequenceModel
 from benchmark.config.protocol import OptimizerConfig
-from benchmark.training.ensemble import Ensemble, clip_per_seed_, each_seed
+from benchmark.training.ensemble import Ensemble, clip_per_seed_, loss_of_each_seed
 from benchmark.training.metrics import next_token_loss
 from datamodules.linear_map import LinearMap
 from tests.oracles.optimizer import adamw
@@ -92,7 +92,7 @@ class Training:
         for _ in range(n_steps):
             tokens = batches(self.seeds, self.step)
             self.optimizer.zero_grad()
-            loss_E = each_seed(next_token_loss, self.ensemble(tokens[..., :-1]), tokens)
+            loss_E = loss_of_each_seed(self.ensemble(tokens[..., :-1]), tokens)
             loss_E.sum().backward()
             clip_per_seed_(self.ensemble.parameters(), self.ensemble.n_seeds, OPTIMIZER.clip_norm)
             self.optimizer.step()
@@ -155,7 +155,7 @@ def test_a_seed_that_diverges_leaves_the_others_alone(cls: type[SequenceModel], 
             parameter[1] = float("nan")
     tokens = batches(range(N_SEEDS), 0)
     for ensemble in (healthy, sick):
-        loss_E = each_seed(next_token_loss, ensemble(tokens[..., :-1]), tokens)
+        loss_E = loss_of_each_seed(ensemble(tokens[..., :-1]), tokens)
         loss_E.sum().backward()
         clip_per_seed_(ensemble.parameters(), ensemble.n_seeds, 0.1)
     assert loss_E.isfinite().tolist() == [True, False, True]
@@ -177,7 +177,7 @@ def test_a_step_never_waits_for_the_device(
         tensors = [*ensemble.parameters(), *ensemble.buffers()]
         ensemble = copy.deepcopy(ensemble, {id(x): fake.from_tensor(x) for x in tensors})
         tokens = fake.from_tensor(tokens)
-        loss_E = each_seed(next_token_loss, ensemble(tokens[..., :-1]), tokens)
+        loss_E = loss_of_each_seed(ensemble(tokens[..., :-1]), tokens)
         loss_E.sum().backward()
         norms_E = clip_per_seed_(ensemble.parameters(), ensemble.n_seeds, 1.0)
         assert loss_E.shape == norms_E.shape == (N_SEEDS,)

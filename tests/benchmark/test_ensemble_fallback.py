@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.training.ensemble import Ensemble, clip_per_seed_, each_seed
+from benchmark.training.ensemble import Ensemble, clip_per_seed_, loss_of_each_seed
 from benchmark.training.metrics import next_token_loss
 from tests.benchmark.toy_architectures import (
     B,
@@ -202,7 +202,7 @@ def test_half_precision() -> None:
 def test_loss_of_each_seed() -> None:
     logits, tokens = torch.randn(E, B, L, V), torch.randint(V, (E, B, L + 1))
     expected = [next_token_loss(x, own) for x, own in zip(logits, tokens, strict=True)]
-    torch.testing.assert_close(each_seed(next_token_loss, logits, tokens), torch.stack(expected))
+    torch.testing.assert_close(loss_of_each_seed(logits, tokens), torch.stack(expected))
 
 
 def test_clipping_of_each_seed() -> None:
