@@ -321,7 +321,8 @@ def records_frame(records: Iterable[Record]) -> "pd.DataFrame":
     `primary_step`, the step at which the primary target was reached, missing where it never was."""
     import pandas as pd
 
-    records = list(records)
-    frame = pd.json_normalize([record.model_dump(mode="json") for record in records])
-    frame["primary_step"] = pd.Series([record.primary_step for record in records], dtype="Int64")
+    with _one_line():
+        records = list(records)
+        frame = pd.json_normalize([record.model_dump(mode="json") for record in records])
+        frame["primary_step"] = pd.Series([record.primary_step for record in records], dtype="Int64")
     return frame

@@ -127,7 +127,7 @@ def reason(error: Exception) -> str:
         "pydantic"
     ):  # of a part of a record; not imported for its sake alone
         problem = error.errors(include_url=False, include_input=False)[0]  # type: ignore[attr-defined]
-        return f"{'.'.join(map(str, problem['loc'])) or error.title}: {problem['msg']}"
+        return f"{'.'.join(map(str, problem['loc'])) or 'configuration'}: {problem['msg']}"
     text = " ".join(str(error).split())
     match = re.search(r"Errors: - (.*) - Expected a <class 'NoneType'>", text)
     return match[1] if match else text

@@ -256,7 +256,8 @@ def _require_not_null(owner: type, prefix: str, options: Mapping[str, Any]) -> N
         has_default = parameter.default is not None and parameter.default is not inspect.Parameter.empty
         takes_null = "None" in str(parameter.annotation) or "Optional" in str(parameter.annotation)
         if name in options and options[name] is None and has_default and not takes_null:
-            raise ValueError(f"--{prefix}{name}: must not be null; its default is {parameter.default!r}")
+            expected = getattr(parameter.annotation, "__name__", parameter.annotation)
+            raise ValueError(f"--{prefix}{name}: expected {expected}, got value: None")
 
 
 def _choice(parsed: Namespace) -> dict[str, Any]:

@@ -5,9 +5,11 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -71,6 +73,7 @@ def test_a_file_and_what_is_given_beside_it(repository: Path, tmp_path: Path) ->
 
 
 def test_many_seeds(tmp_path: Path) -> None:
+    assert benchmark.configure("transformer", "lm", seeds=np.arange(3)).numbers == (0, 1, 2)
     run = fit(tmp_path, seeds=range(2))
     assert [record.seeds.init_seed for record in run.records] == [0, 1]
     assert list(benchmark.records_frame(run.records)["ensemble_size"]) == [2, 2]
@@ -98,6 +101,14 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
     ({"seeds": "0-3", "seed": 4}, ["--seeds=0-3", "--seed=4"]),
     ({"name": "a/b"}, ["--name=a/b"]),
     ({"keep_every": 7}, ["--keep_every=7"]),
+    ({"optimizer": {"lr": None}}, ["--optimizer.lr=null"]),
+    ({"protocol": {"max_steps": None}}, ["--protocol.max_steps=null"]),
+    ({"model_options": {"d_model": None}}, ["--model.d_model=null"]),
+    ({"data_options": {"state_size": None}}, ["--data.state_size=null"]),
+    ({"checkpoint_interval_s": None}, ["--checkpoint_interval_s=null"]),
+    ({"suite": ""}, ["--suite="]),
+    ({"cell": "a\tb"}, ["--cell=a\tb"]),
+    ({"task_seed": 2**70}, [f"--task_seed={2**70}"]),
     ({"checkpoint_interval_s": -1.0}, ["--checkpoint_interval_s=-1.0"]),
 ]
 
@@ -133,6 +144,13 @@ def test_mistakes_say_what_the_command_line_says(
         ({"model_options": 3}, "--model_options: must be a mapping of options, got 3"),
         ({"config": "nothing.yaml"}, "nothing.yaml: cannot be read"),
         ({"foo": {}}, "unknown option --foo"),
+        ({"optimizer": {"clip_norm": float("inf")}}, "optimizer.clip_norm must not be negative or infinite"),
+        ({"config": 3}, "config must be a YAML file or a mapping, got 3"),
+        ({"seeds": 1.5}, "seeds must be whole numbers"),
+        ({"seeds": [1.5]}, "seeds must be whole numbers"),
+        ({"seeds": True}, "seeds must be whole numbers"),
+        ({"seeds": []}, "seeds must be whole numbers, at least one"),
+        ({"trainer": {"devices": -1}}, "devices"),
     ],
 )
 def test_mistakes_that_only_python_allows(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -171,6 +189,23 @@ def test_a_class_of_a_script(repository: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("running_mean is defined in a script or a notebook") and done.stdout.count("\n") == 1
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: benchmark.build("transformer"), "build takes a RunConfig"),  # type: ignore[arg-type]
+        (lambda: benchmark.load(None), "NoneType"),  # type: ignore[arg-type]
+        (lambda: benchmark.load("x", step="5"), "step must be one of Run.kept_steps"),  # type: ignore[arg-type]
+        (lambda: benchmark.load("x", step=5, weights=False), "leave out weights=False"),
+        (lambda: benchmark.records_frame([None]), "model_dump"),  # type: ignore[list-item]
+        (lambda: benchmark.sweep("lite", seeds=1.5), "seeds must be whole numbers"),  # type: ignore[arg-type]
+        (lambda: benchmark.sweep("lite", models=[None]), "__name__"),  # type: ignore[list-item]
+    ],
+)
+def test_arguments_of_another_kind(call: Callable[[], Any], said: str) -> None:
+    with pytest.raises(benchmark.BenchmarkError, match=said):
+        call()
 
 
 def test_nothing_is_printed_and_nothing_left_changed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,16 @@ def test_each_seed_has_the_record_it_has_alone(settings: list[str], tmp_path: Pa
             np.testing.assert_allclose(curves[0][name], curves[1][name], rtol=1e-3, atol=1e-3)
 
 
+def test_losses_are_not_rounded_to_16_bits(tmp_path: Path) -> None:
+    """Autocast computes the loss in float32, for many seeds as for one."""
+    _, folder = ensemble(LM, tmp_path, 4, 2, "--trainer.precision=bf16-mixed")
+    for seed in SEEDS:
+        theirs = record_of(alone(LM, tmp_path, seed, 4, 2, "--trainer.precision=bf16-mixed"))
+        first = record_of(folder / f"seed{seed}").first_losses_nats[0]
+        assert first == pytest.approx(theirs.first_losses_nats[0], rel=1e-3)  # matrix products are rounded to 16 bits
+        assert torch.tensor(first).bfloat16().item() != first
+
+
 def test_seeds_differ_and_a_fixed_seed_holds_for_all(tmp_path: Path) -> None:
     _, folder = ensemble(LM, tmp_path, 10, 5, "--task_seed=9", seeds="4,7")
     records = [record_of(folder / f"seed{seed}") for seed in (4, 7)]

@@ -51,6 +51,16 @@ def as_version_0_1(checkpoint: dict[str, Any], seed: int) -> dict[str, Any]:
     return old
 
 
+def test_double_precision_goes_on_to_the_last_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of the checkpoint are not rounded to float32 on their way."""
+    _, whole = fit(LM, tmp_path, "whole", 40, 10, "--picture=false", "--trainer.precision=64-true")
+    send_at(monkeypatch, 17)
+    _, folder = fit(LM, tmp_path, "stopped", 40, 10, "--picture=false", "--trainer.precision=64-true")
+    monkeypatch.undo()
+    assert resume(folder) == 0
+    assert_same_run(folder, whole)
+
+
 @pytest.mark.parametrize("settings", [LM, CA], ids=["lm", "ca"])
 def test_to_the_last_bit(settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, whole = fit(settings, tmp_path, "whole", 40, 10, "--picture=false")

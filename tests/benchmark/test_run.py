@@ -198,6 +198,7 @@ def test_a_run_that_is_not_over_goes_on(tmp_path: Path) -> None:
         ("list", "is not a run's configuration"),
         ("unknown", "unknown architecture 'transfromer' for --model: did you mean transformer?"),
         ("record", "record.json: "),
+        ("foreign record", "is the record of another run .init_seed = 8 there, 0 in the configuration"),
     ],
 )
 def test_a_folder_that_is_not_as_it_should_be(damage: str, said: str, tmp_path: Path) -> None:
@@ -223,6 +224,10 @@ def test_a_folder_that_is_not_as_it_should_be(damage: str, said: str, tmp_path: 
             settings.write_text("- 1")
         case "unknown":
             settings.write_text(settings.read_text().replace("architectures.transformer.transformer", "transfromer"))
+        case "foreign record":
+            content = json.loads((folder / RECORD).read_text())
+            content["seeds"]["init_seed"] = 8
+            (folder / RECORD).write_text(json.dumps(content))
         case "record":
             settings.unlink()
             (folder / RECORD).write_text("{}")
