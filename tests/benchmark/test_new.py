@@ -77,24 +77,29 @@ def test_a_new_architecture_works_at_once(repository: Path, tmp_path: Path) -> N
         assert process.returncode == 0, output
         return output
 
-    output = benchmark("new", "my_model")
-    assert "next     python -m benchmark check my_model\n" in output
+    output = benchmark("new", "sketched_model")
+    assert "next     python -m benchmark check sketched_model\n" in output
     written = [
-        "architectures/my_model.py",
-        "configs/arch/my_model.yaml",
-        "configs/arch/my_model_parameters.yaml",
+        "architectures/sketched_model.py",
+        "configs/arch/sketched_model.yaml",
+        "configs/arch/sketched_model_parameters.yaml",
         "architectures/__init__.py",
     ]
     assert all(str(tmp_path / name) in output for name in written)
-    output = benchmark("check", "my_model")
+    output = benchmark("check", "sketched_model")
     assert "overfits                   passed" in output
     assert "streaming                  passed" in output
-    assert output.endswith("my_model: nothing failed\n")
+    assert output.endswith("sketched_model: nothing failed\n")
     tiny = ["--data=lm", "--data.state_size=4", "--data.n_nonzero=2", "--data.batch_size=4"]
-    settings = ["--model=my_model", "--config=configs/arch/my_model.yaml", *tiny, "--trainer.accelerator=cpu"]
+    settings = [
+        "--model=sketched_model",
+        "--config=configs/arch/sketched_model.yaml",
+        *tiny,
+        "--trainer.accelerator=cpu",
+    ]
     benchmark("fit", *settings, "--protocol.max_steps=2", "--protocol.eval_every=1", "--name=a")
-    record = read_record(tmp_path / "runs" / "lm" / "my_model" / "a" / "record.json")
-    assert (record.architecture.name, record.steps, record.status) == ("my_model", 2, "censored")
+    record = read_record(tmp_path / "runs" / "lm" / "sketched_model" / "a" / "record.json")
+    assert (record.architecture.name, record.steps, record.status) == ("sketched_model", 2, "censored")
     for name in (written[0], written[-1]):
         assert_style((tmp_path / name).read_text(), name, repository)
 
