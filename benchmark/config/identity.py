@@ -64,9 +64,13 @@ class RunIdentity:
         return {**lists, "seeds": list(self.many)}
 
 
-def plain(value: Any) -> Any:
-    """A value as YAML and checkpoints hold it: they know no tuples."""
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first name whose values differ, and both values; None if there is none. Tuples count as lists."""
+    for name in [*here, *there]:
+        values = [list(v) if isinstance(v, tuple) else v for v in (there.get(name), here.get(name))]
+        if values[0] != values[1]:
+            return name, values[0], values[1]
+    return None
 
 
 def _prefixed(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

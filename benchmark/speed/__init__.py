@@ -1,1 +1,1 @@
-"""What training costs: a token by length, many seeds, the harness, the tasks' tokens."""
+"""Measurements of training: cost per token by length, many seeds, the harness, the tasks' tokens."""

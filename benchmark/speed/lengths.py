@@ -1,4 +1,4 @@
-"""What training on a token costs each architecture by length: the first part of ``python -m benchmark speed``.
+"""Cost of training per token, for each architecture by length: the first part of ``python -m benchmark speed``.
 
 Forward, backward and AdamW on one thread, in CPU time, so that other programs count as little as possible. What they do
 to caches and clock rates still counts: therefore the models take turns, one step each a round, and the fastest round

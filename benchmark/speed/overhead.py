@@ -1,4 +1,4 @@
-"""What the harness costs a step, beside a bare PyTorch loop on the CPU: `python -m benchmark.speed.overhead`.
+"""Cost of the harness per step, beside a bare PyTorch loop on the CPU: `python -m benchmark.speed.overhead`.
 
 After every step of a real run (progress bar on a pseudo-terminal, TensorBoard, recorder, checkpointer) the bare loop
 makes one step of its own: the same model, optimizer, clipping, schedule and batches. So whatever else the machine does

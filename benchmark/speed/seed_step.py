@@ -14,7 +14,7 @@ MATRIX = 2048
 """Rows and columns of the matrix product that stands for what the hardware can do."""
 
 Content = Mapping[str, Any]
-"""What `fit` would read from a YAML file: model, data, optimizer, protocol, and seeds of their own."""
+"""The content of a YAML file for `fit`: model, data, optimizer, protocol, and seeds of their own."""
 
 
 class SeedStep:

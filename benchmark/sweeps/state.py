@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from benchmark.config.identity import RunIdentity
+from benchmark.config.identity import RunIdentity, difference
 from benchmark.config.run_config import SEEDS
 from benchmark.sweeps.plan import Unit
 from benchmark.training.folder import CONFIG, finished_record
@@ -32,7 +32,7 @@ def outcome(folder: Path, unit: Unit, identity: RunIdentity) -> Record | None:
     if record is None:
         check_config(folder, unit)
         return None
-    if (line := _difference(_flat_of(record), _plain(identity.flat()))) is not None:
+    if (line := _difference(RunIdentity.of(record).flat(), identity.flat())) is not None:
         raise ValueError(f"{folder}: holds the record of another run ({line}): choose another --out, or remove it")
     return record
 
@@ -69,11 +69,6 @@ def make_folder(folder: Path, unit: Unit) -> None:
         os.replace(temporary, folder / CONFIG)
 
 
-def _flat_of(record: Record) -> dict[str, Any]:
-    parts = (record.architecture, record.task, record.protocol, record.optimizer, record.seeds, record.precision)
-    return _plain(RunIdentity(*parts).flat())
-
-
 def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
     """Every decided value by its dotted key; what is not set counts as what is null."""
     flat: dict[str, Any] = {}
@@ -89,12 +84,6 @@ def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
 def _difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
-    for name in [*here, *there]:
-        if there.get(name) != here.get(name):
-            return f"{name} = {there.get(name)} there, {here.get(name)} here"
-    return None
+    found = difference(there, here)
+    return None if found is None else f"{found[0]} = {found[1]} there, {found[2]} here"

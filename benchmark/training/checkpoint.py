@@ -15,7 +15,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning import __version__ as lightning_version
 
 from architectures import SequenceModel
-from benchmark.config.identity import RunIdentity
+from benchmark.config.identity import RunIdentity, difference
 from benchmark.training.processes import LOOK_EVERY, largest
 
 CHECKPOINT = "last.ckpt"
@@ -198,13 +198,11 @@ def check_checkpoint(path: Path, identity: RunIdentity) -> dict[str, Any]:
             names the first value that differs.
     """
     checkpoint = read_checkpoint(path)
-    there, here = checkpoint["identity"], identity.flat()
-    for name in [*here, *there]:
-        if there.get(name) != here.get(name):
-            raise ValueError(
-                f"{path}: was made with {name} = {there.get(name)}, this run has {here.get(name)}:"
-                " resume with the config.yaml beside it"
-            )
+    if found := difference(checkpoint["identity"], identity.flat()):
+        name, there, here = found
+        raise ValueError(
+            f"{path}: was made with {name} = {there}, this run has {here}: resume with the config.yaml beside it"
+        )
     return checkpoint
 
 

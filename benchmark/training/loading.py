@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from benchmark.config.errors import BenchmarkError
-from benchmark.config.identity import RunIdentity, plain
+from benchmark.config.identity import RunIdentity, difference
 from benchmark.config.parser import config_of, parse
 from benchmark.config.run_config import RunConfig
 from benchmark.training.checkpoint import CHECKPOINT, check_checkpoint
@@ -52,13 +52,11 @@ def _check_record(path: Path, member: Member) -> None:
     """Make sure that a record, if there is one, is of this run."""
     if not path.exists():
         return
-    there, here = RunIdentity.of(read_record(path)).flat(), member.identity.flat()
-    for name in [*here, *there]:
-        if plain(there.get(name)) != plain(here.get(name)):
-            raise BenchmarkError(
-                f"{path}: is the record of another run ({name} = {there.get(name)} there, {here.get(name)} in the"
-                " configuration beside it)"
-            )
+    if found := difference(RunIdentity.of(read_record(path)).flat(), member.identity.flat()):
+        name, there, here = found
+        raise BenchmarkError(
+            f"{path}: is the record of another run ({name} = {there} there, {here} in the configuration beside it)"
+        )
 
 
 def _load_weights(member: Member, folder: Path, step: int | None) -> int:

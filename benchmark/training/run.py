@@ -368,7 +368,7 @@ class Run:
             return resume_from.parent
         if not is_first():  # the first process writes; the others only need a path
             return Path(config.out)
-        # What was asked for, as YAML from which the run can be repeated.
+        # The whole configuration, as YAML from which the run can be repeated.
         identity = self.identity
         return create_run_folder(
             Path(config.out), identity.task.name, identity.architecture.name, config.name, to_yaml(config)

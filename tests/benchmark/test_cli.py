@@ -154,7 +154,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, capsys
 
 
 def printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """What --print_config prints."""
+    """The configuration that --print_config prints."""
     with pytest.raises(SystemExit) as end:
         main(words)
     assert end.value.code == 0

@@ -1,4 +1,4 @@
-"""What all commands have in common: help, misspelt words, and a start without torch; and what `list` reads."""
+"""Behaviour that all commands share: help, misspelt words, a start without torch; and the names that `list` reads."""
 
 import inspect
 import re

@@ -75,7 +75,7 @@ def test_to_the_last_bit(settings: list[str], tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_layout_is_that_versions() -> None:
-    """What `as_version_0_1` leaves out or renames is what a checkpoint of that version has."""
+    """A checkpoint of that version lacks and names the parts that `as_version_0_1` leaves out and renames."""
     old = torch.load(GOLDEN / "one" / CHECKPOINT, weights_only=True)
     assert old["callbacks"].keys() == {"EmergenceTracker", "RunRecorder"}
     loop = old["loops"]["fit_loop"]

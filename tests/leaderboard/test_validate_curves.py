@@ -164,7 +164,7 @@ def test_how_the_file_is_packed_does_not_matter(entry: Path, options: dict[str, 
 
 
 def test_file_of_the_harness_is_read(entry: Path) -> None:
-    """What `benchmark.training.recorder` writes, by pandas and from tensors."""
+    """Curves as `benchmark.training.recorder` writes them, by pandas and from tensors."""
     import torch
 
     from benchmark.training.recorder import curves_table
