@@ -23,7 +23,7 @@ $(KERNEL_VENV)/.installed: EXTRAS := kernels
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, but $(PYTHON) is {v[0]}.{v[1]}: try make setup PYTHON=python3.12")'
 	@test -x $*/bin/python || $(PYTHON) -m venv $*
 	$*/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
-	@test $* = $(KERNEL_VENV) || OMP_NUM_THREADS=1 $*/bin/python -m architectures.scan  # else the first run compiles
+	@test $* = $(KERNEL_VENV) || OMP_NUM_THREADS=1 $*/bin/python -m architectures.ops  # else the first run compiles
 	@touch $@
 
 run: setup ## Train the quickstart example (ARGS='--seed 1' overrides any setting)

@@ -38,10 +38,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.model import Positions, RecurrentBlock, SequenceModel, State, require_positive
+from architectures.ops.backend import Backend, choose, require_backend
+from architectures.ops.convolution import short_convolution
+from architectures.ops.delta_rule import delta_rule
 from architectures.registry import register
-from architectures.scan.backend import Backend, choose, require_backend
-from architectures.scan.convolution import short_convolution
-from architectures.scan.delta_rule import delta_rule
 
 LIBRARY = "fla"
 """Package of the fused kernel."""
@@ -72,7 +72,7 @@ def gated_delta_rule(
         o (B, L, H, V) and S_L transposed (B, H, K, V).
     """
     if implementation == LIBRARY:
-        from architectures.scan import fused
+        from architectures.ops.cuda import fused
 
         return fused.gated_delta_rule(q, k, v, log_alpha, beta, state)
     log_w, beta_k = log_alpha.unsqueeze(-1), beta.unsqueeze(-1) * k

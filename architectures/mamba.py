@@ -27,10 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from architectures.model import RecurrentBlock, SequenceModel, State, require_positive
+from architectures.ops.backend import Backend, choose, require_backend
+from architectures.ops.convolution import short_convolution
+from architectures.ops.selective import selective_scan
 from architectures.registry import register
-from architectures.scan.backend import Backend, choose, require_backend
-from architectures.scan.convolution import short_convolution
-from architectures.scan.selective import selective_scan
 
 LIBRARY = "mamba_ssm"
 DT_MIN, DT_MAX = 0.001, 0.1

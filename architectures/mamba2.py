@@ -24,10 +24,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.model import RecurrentBlock, SequenceModel, State, require_divisor, require_positive
+from architectures.ops.backend import Backend, choose, require_backend
+from architectures.ops.convolution import short_convolution
+from architectures.ops.ssd import ssd
 from architectures.registry import register
-from architectures.scan.backend import Backend, choose, require_backend
-from architectures.scan.convolution import short_convolution
-from architectures.scan.ssd import ssd
 
 LIBRARY = "fla"
 EPSILON = 1e-5
@@ -107,7 +107,7 @@ class Mamba2Block(RecurrentBlock):
         b_BLGN, c_BLGN = (shared.unflatten(-1, (self.n_groups, -1)) for shared in (b, c))
         dt_BLH = F.softplus(dt_BLH + self.dt_bias)
         if implementation == LIBRARY:
-            from architectures.scan import fused
+            from architectures.ops.cuda import fused
 
             y, ssm_state = fused.ssd(x_BLHP, dt_BLH, -self.A_log.exp(), b_BLGN, c_BLGN, ssm_state)
             y = y + self.D[:, None] * x_BLHP

@@ -44,10 +44,10 @@ from architectures.model import (
     require_divisor,
     require_positive,
 )
+from architectures.ops.backend import Backend, choose, require_backend
+from architectures.ops.delta_rule import delta_rule
+from architectures.ops.rwkv_parts import LOG_DECAY, keys, readout, squared_relu, token_shift
 from architectures.registry import register
-from architectures.scan.backend import Backend, choose, require_backend
-from architectures.scan.delta_rule import delta_rule
-from architectures.scan.rwkv_parts import LOG_DECAY, keys, readout, squared_relu, token_shift
 
 LIBRARY = "fla"
 _MIN_RANK = 32
@@ -152,7 +152,7 @@ class TimeMixing(nn.Module):
         """
         r, k, v, a, b, log_w = (z.unflatten(-1, (self.n_heads, -1)) for z in (r, k, v, a, b, log_w))
         if implementation == LIBRARY:
-            from architectures.scan import fused
+            from architectures.ops.cuda import fused
 
             y, state = fused.rwkv7(r, log_w, k, v, a, b, state, least_log_w=LOG_DECAY)
         else:

@@ -47,7 +47,7 @@ def _run(args: list[str]) -> int:
         if command.startswith("-"):
             raise ValueError(f"{unknown_option(command, ['help'])} (options follow the command)")
         raise ValueError(unknown("command", command, COMMANDS))
-    from benchmark.cli.parser import CommandParser
+    from benchmark.cli.command_parser import CommandParser
 
     module = import_module(f"benchmark.cli.{command}")
     parser = CommandParser(command, description=f"{COMMANDS[command]}.")

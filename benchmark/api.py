@@ -21,7 +21,7 @@ from benchmark.sweeps.progress import Failure
 from benchmark.training import loading
 from benchmark.training.run import Outcome, Run
 from benchmark.training.run import build as build_run
-from leaderboard.record import Record
+from leaderboard.records.record import Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,7 @@ def configure(
 
 
 def _content(config: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
-    from benchmark.sweeps.suite import read_yaml
+    from benchmark.config.suite import read_yaml
 
     if config is None or isinstance(config, Mapping):
         return dict(config or {})
@@ -270,8 +270,8 @@ def sweep(
     """
     from benchmark.config.grid import parse_grid
     from benchmark.config.seeds import parse_seeds
+    from benchmark.sweeps.display import live_or_silent
     from benchmark.sweeps.sweep import SweepConfig, carry_out
-    from benchmark.sweeps.table import live_or_silent
 
     with _one_line():
         load_plugins()

@@ -97,14 +97,14 @@ def test_nobody_uses_the_command_line(repository: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "source", "found"),
     [
-        ("benchmark/a.py", "def f():\n    from benchmark.cli.parser import CommandParser", True),
+        ("benchmark/a.py", "def f():\n    from benchmark.cli.command_parser import CommandParser", True),
         ("benchmark/a.py", "from benchmark import cli", True),
         ("benchmark/deep/a.py", "import benchmark.__main__", True),
         ("benchmark/deep/a.py", "from ..cli import parser", True),
         ("benchmark/a.py", "PRELOAD = ['numba', 'benchmark.cli.train']", True),
         ("benchmark/a.py", "import benchmark.climate\nfrom benchmark import config", False),
-        ("benchmark/cli/a.py", "from benchmark.cli.parser import CommandParser", False),
-        ("benchmark/__main__.py", "from benchmark.cli.parser import CommandParser", False),
+        ("benchmark/cli/a.py", "from benchmark.cli.command_parser import CommandParser", False),
+        ("benchmark/__main__.py", "from benchmark.cli.command_parser import CommandParser", False),
     ],
 )
 def test_a_planted_use_of_the_command_line_is_found(tmp_path: Path, name: str, source: str, found: bool) -> None:
@@ -152,7 +152,7 @@ def test_planted_import_is_found(tmp_path: Path, name: str, source: str, module:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("benchmark/a.py", "import architectures, datamodules, leaderboard.record, torch"),
+        ("benchmark/a.py", "import architectures, datamodules, leaderboard.records.record, torch"),
         ("architectures/a.py", "from architectures.model import SequenceModel\nfrom . import registry\nimport torch"),
         ("architectures/deep/a.py", "from ..model import SequenceModel"),
         ("datamodules/a.py", "import lightning, torchmetrics"),

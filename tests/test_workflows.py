@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.leaderboard.entries import write_entry, write_results
+from tests.helpers.leaderboard.entries import write_entry, write_results
 from tests.test_rooms import ROOMS, imports
 
 NAMES = ("ci", "pages", "submission")
@@ -136,7 +136,7 @@ def test_what_is_installed_is_what_the_leaderboard_imports(name: str, repository
 @pytest.fixture
 def two_checkouts(tmp_path: Path, repository: Path) -> Path:
     """`base/` with the code and results so far, `pr/` with those and a new entry, as the workflow has them."""
-    ignored = shutil.ignore_patterns("results", "site", "__pycache__")
+    ignored = shutil.ignore_patterns("results", "__pycache__")
     shutil.copytree(repository / "leaderboard", tmp_path / "base" / "leaderboard", ignore=ignored)
     write_results(tmp_path / "base" / "leaderboard")
     shutil.copytree(tmp_path / "base" / "leaderboard" / "results", tmp_path / "pr" / "leaderboard" / "results")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace
 
-from benchmark.cli.parser import CommandParser
+from benchmark.cli.command_parser import CommandParser
 from benchmark.config.plugins import architecture, architectures_of_file, load_plugins, source_file
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ def run(args: Namespace) -> int:
         ValueError: one line, if the name cannot be used or a file is there already; nothing is written then.
     """
     load_plugins()
-    from benchmark.contract.new import class_name, inside, package, require_name, write
+    from benchmark.contract.scaffold import class_name, inside, package, require_name, write
 
     name: str = args.name
     require_name(name)

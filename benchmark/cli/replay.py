@@ -20,8 +20,8 @@ def run(args: Namespace) -> int:
     Raises:
         ValueError: one line, if there is no valid record or no such plugin.
     """
-    from benchmark.replay import Mismatch, replay
-    from leaderboard.record import read_record
+    from benchmark.training.replay import Mismatch, replay
+    from leaderboard.records.record import read_record
 
     path = Path(args.record)
     path = path / "record.json" if path.is_dir() else path

@@ -17,7 +17,7 @@ def run(args: Namespace) -> int:
         ValueError: one line, if this is no run folder or the run has ended.
     """
     from benchmark.config.plugins import load_plugins
-    from benchmark.training.summary import resume_and_print
+    from benchmark.training.display.summary import resume_and_print
 
     load_plugins()
     return resume_and_print(Path(args.run_folder))

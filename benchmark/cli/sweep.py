@@ -69,7 +69,7 @@ def run(args: Namespace) -> int:
         return print_plan(config.plan(), config.out, config.slots)
     begin(config)
     load_plugins()
-    from benchmark.sweeps.table import Screen, print_summary
+    from benchmark.sweeps.display import Screen, print_summary
 
     with Screen() as screen:
         driver = carry_out(config, screen)

@@ -16,9 +16,9 @@ from benchmark.config import errors
 from benchmark.config.parser import add_run_arguments, add_trainer_arguments, from_namespace, known_options
 from benchmark.config.plugins import load_plugins
 from benchmark.config.run_config import SEEDS, RunConfig
+from benchmark.training.display.summary import print_evaluation, print_outcome
 from benchmark.training.processes import ignore_interrupts_beside_the_first, is_first
 from benchmark.training.run import Run, build
-from benchmark.training.summary import print_evaluation, print_outcome
 from benchmark.training.trainer import quiet
 from datamodules import TaskDataModule
 

@@ -8,7 +8,7 @@ from architectures import SequenceModel
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.run_config import SEEDS
 from datamodules import TaskDataModule
-from leaderboard import record
+from leaderboard.records import record
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from benchmark.config import errors
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.run_config import FROM_TASK, PARTS, Choice, RunConfig, data_options, model_options
 from datamodules import TASKS, TaskDataModule
-from leaderboard.record import Record
+from leaderboard.records.record import Record
 
 HARNESS_OWNS = {
     "max_steps", "min_steps", "max_epochs", "min_epochs", "max_time", "val_check_interval", "check_val_every_n_epoch",

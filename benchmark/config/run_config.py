@@ -13,7 +13,7 @@ from architectures import SequenceModel
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.seeds import parse_seeds
 from datamodules import TaskDataModule
-from leaderboard.record import Seeds
+from leaderboard.records.record import Seeds
 
 SEEDS = ("task_seed", "init_seed", "data_seed")
 FROM_TASK = ("vocab_size", "seq_len")

@@ -28,8 +28,8 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from benchmark.config.parser import parse
+from benchmark.config.suite import read_yaml
 from benchmark.speed.seed_step import Content
-from benchmark.sweeps.suite import read_yaml
 from benchmark.training.metrics import next_token_loss
 from benchmark.training.module import EmergenceModule
 from benchmark.training.run import Run, build

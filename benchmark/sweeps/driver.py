@@ -10,13 +10,13 @@ from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
-from benchmark.sweeps.engine import Ended, Engine
+from benchmark.sweeps.display import Display
+from benchmark.sweeps.engines.engine import Ended, Engine
 from benchmark.sweeps.plan import Entry, Plan, Unit
 from benchmark.sweeps.progress import Progress
 from benchmark.sweeps.state import outcome
-from benchmark.sweeps.table import Display
-from benchmark.training.lock import LOCK, is_taken, take
-from leaderboard.record import Record
+from benchmark.training.folder.lock import LOCK, is_taken, take
+from leaderboard.records.record import Record
 
 MOST_RETRIES = 3
 POLL_S = 0.25

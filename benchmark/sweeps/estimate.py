@@ -10,10 +10,10 @@ from rich.table import Table
 
 from benchmark.config.parser import parse
 from benchmark.speed.measure import cpu_seconds, one_thread
+from benchmark.sweeps.display import tracked
 from benchmark.sweeps.plan import Entry, Plan
 from benchmark.sweeps.progress import duration, run_seconds
 from benchmark.sweeps.state import outcome
-from benchmark.sweeps.table import tracked
 from benchmark.training.run import Run, build
 from datamodules import Rows
 

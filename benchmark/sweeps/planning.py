@@ -13,9 +13,9 @@ from benchmark.config.grid import Axis, Value, name_of, points, value_text
 from benchmark.config.parser import parse, parse_value, to_yaml
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.run_config import OF_ONE_RUN, RunConfig, data_options, model_options
+from benchmark.sweeps.display import tracked
 from benchmark.sweeps.plan import Entry, Plan
 from benchmark.sweeps.sources import Base, bases
-from benchmark.sweeps.table import tracked
 from benchmark.training.run import build
 from datamodules import TASKS
 

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from benchmark.sweeps.plan import Entry, Plan, Unit
-from leaderboard.record import Record
+from leaderboard.records.record import Record
 
 
 @dataclass

@@ -9,7 +9,7 @@ from architectures import ARCHITECTURES
 from benchmark.config.errors import unknown
 from benchmark.config.plugins import architecture
 from benchmark.config.run_config import OF_ONE_RUN
-from benchmark.sweeps.suite import Cell, Setup, load_suite, options_of, read_yaml
+from benchmark.config.suite import Cell, Setup, load_suite, options_of, read_yaml
 from datamodules import TASKS
 
 TRAINER = {"devices": 1, "enable_progress_bar": False, "logger": False}

@@ -10,8 +10,8 @@ import yaml
 from benchmark.config.identity import RunIdentity, difference
 from benchmark.config.run_config import SEEDS
 from benchmark.sweeps.plan import Unit
-from benchmark.training.folder import CONFIG, finished_record
-from leaderboard.record import Record
+from benchmark.training.folder.layout import CONFIG, finished_record
+from leaderboard.records.record import Record
 
 DECIDE = ("model", "data", "protocol", "optimizer", "seed", *SEEDS, "suite", "cell")
 """Parts of a configuration that decide what a run is; where it runs and what it shows may change."""

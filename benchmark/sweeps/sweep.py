@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from benchmark.config.grid import Axis
-from benchmark.sweeps.server import start_server
+from benchmark.sweeps.engines.server import start_server
 
 if TYPE_CHECKING:
+    from benchmark.sweeps.display import Display
     from benchmark.sweeps.driver import Driver
-    from benchmark.sweeps.engine import Engine
+    from benchmark.sweeps.engines.engine import Engine
     from benchmark.sweeps.plan import Plan
-    from benchmark.sweeps.table import Display
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,11 @@ def carry_out(config: SweepConfig, display: "Display") -> "Driver":
 
 def _engine(config: SweepConfig) -> "Engine":
     if config.engine == "ray":
-        from benchmark.sweeps.ray_engine import RayEngine
+        from benchmark.sweeps.engines.ray_engine import RayEngine
 
         return RayEngine(config.out, config.address)
-    from benchmark.sweeps.ensembles import EnsembleEngine, visible_gpus
-    from benchmark.sweeps.local import LocalEngine
+    from benchmark.sweeps.engines.ensembles import EnsembleEngine, visible_gpus
+    from benchmark.sweeps.engines.local import LocalEngine
 
     if gpus := visible_gpus():
         return EnsembleEngine(config.out, gpus[: config.jobs])

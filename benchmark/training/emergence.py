@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from datamodules import Target
-from leaderboard.hits import hitting_step
-from leaderboard.record import Hit
+from leaderboard.records.hits import hitting_step
+from leaderboard.records.record import Hit
 
 Row = Mapping[str, Any]
 """One evaluation: step, every metric, loss_by_position_nats (a float32 tensor (L,))."""
 
 
 def hits_of(targets: Iterable[Target], curves: Sequence[Row], known: Mapping[str, Hit] | None = None) -> dict[str, Hit]:
-    """The hitting step of every target, a pure function of the learning curves: see `leaderboard.hits.hitting_step`.
+    """The hitting step of every target, a pure function of the learning curves (`leaderboard.records.hits`).
 
     Args:
         targets: what is to be reached.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from architectures import SequenceModel
-from architectures.scan.seeds import AttentionOverSeeds
+from architectures.ops.over_seeds import AttentionOverSeeds
 from benchmark.training.metrics import next_token_loss
 
 TRIAL_LENGTH = 8

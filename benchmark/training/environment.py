@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from architectures import SequenceModel
 from benchmark.training.metrics import next_token_loss
 from datamodules import Task
-from leaderboard.record import Git, Hardware
+from leaderboard.records.record import Git, Hardware
 
 _ATEN = torch.ops.aten
 # PyTorch has formulas for its CUDA attention kernels only; the CPU one gets the same, so that devices count alike.

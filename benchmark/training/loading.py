@@ -9,11 +9,11 @@ from benchmark.config.errors import BenchmarkError
 from benchmark.config.identity import RunIdentity, difference
 from benchmark.config.parser import config_of, parse
 from benchmark.config.run_config import RunConfig
-from benchmark.training.checkpoint import CHECKPOINT, check_checkpoint
-from benchmark.training.folder import CONFIG, RECORD, finished_record, kept_checkpoint, kept_steps, seed_folder
+from benchmark.training.folder.checkpoint import CHECKPOINT, check_checkpoint
+from benchmark.training.folder.layout import CONFIG, RECORD, finished_record, kept_checkpoint, kept_steps, seed_folder
 from benchmark.training.members import Member, members_of
 from benchmark.training.run import Run
-from leaderboard.record import read_record
+from leaderboard.records.record import read_record
 
 
 def load(folder: str | Path, *, step: int | None = None, weights: bool = True) -> Run:

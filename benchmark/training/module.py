@@ -14,8 +14,8 @@ from torch import Tensor
 from architectures import SequenceModel
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.training.ensemble import Ensemble, logits_of
+from benchmark.training.folder.old_checkpoints import upgrade
 from benchmark.training.metrics import Evaluation, HeldOutMetrics
-from benchmark.training.old_checkpoints import upgrade
 from benchmark.training.step import Step
 from datamodules import Rows, Task, TaskEnsemble
 

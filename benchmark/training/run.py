@@ -18,8 +18,9 @@ from benchmark.config.errors import BenchmarkError
 from benchmark.config.identity import RunIdentity
 from benchmark.config.parser import built_trainer_options, to_yaml
 from benchmark.config.run_config import RunConfig
-from benchmark.training.checkpoint import CHECKPOINT, Checkpointer, Interrupted, check_checkpoint
-from benchmark.training.folder import (
+from benchmark.training.display.progress_bar import EmergenceProgressBar
+from benchmark.training.folder.checkpoint import CHECKPOINT, Checkpointer, Interrupted, check_checkpoint
+from benchmark.training.folder.layout import (
     CONFIG,
     CURVES,
     RECORD,
@@ -28,17 +29,16 @@ from benchmark.training.folder import (
     kept_steps,
     seed_folder,
 )  # fmt: skip
-from benchmark.training.lock import training_in
+from benchmark.training.folder.lock import training_in
+from benchmark.training.folder.recorder import Diverged, Recorder
+from benchmark.training.folder.seed_log import SeedLog
 from benchmark.training.members import Member, members_of
 from benchmark.training.metrics import Evaluation
 from benchmark.training.module import EmergenceModule
 from benchmark.training.processes import check_shares, end_others, is_first, leave, plan_processes
-from benchmark.training.progress import EmergenceProgressBar
-from benchmark.training.recorder import Diverged, Recorder
-from benchmark.training.seed_log import SeedLog
 from benchmark.training.trainer import make_trainer, quiet
 from datamodules import Split, Task, TaskDataModule
-from leaderboard.record import Record, read_record
+from leaderboard.records.record import Record, read_record
 
 if TYPE_CHECKING:
     import pandas as pd

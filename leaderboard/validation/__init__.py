@@ -1,6 +1,6 @@
-"""What strangers send is checked here before anyone believes it: `python -m leaderboard validate PATH`."""
+"""Validation of untrusted results: `python -m leaderboard validate PATH`."""
 
-from leaderboard.validation.command import add_arguments, run, validate
 from leaderboard.validation.report import Problem, Report
+from leaderboard.validation.validator import validate
 
-__all__ = ["Problem", "Report", "add_arguments", "run", "validate"]
+__all__ = ["Problem", "Report", "validate"]

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from leaderboard.hits import hitting_step, holds
-from leaderboard.record import Record
+from leaderboard.records.hits import hitting_step, holds
+from leaderboard.records.record import Record
 from leaderboard.validation import curves_reader
 
 COMMON = ("loss_nats", "loss_scored_nats", "accuracy", "exact_match")

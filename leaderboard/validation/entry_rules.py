@@ -8,11 +8,11 @@ from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from leaderboard.board import REFERENCE
-from leaderboard.configuration import CONFIGURATION, differences
-from leaderboard.entry import ENTRY_FILE, EntryFile, read_entry
-from leaderboard.record import Record, read_record
-from leaderboard.validation.folder import MAX_SIZES, RECORD, EntryFolder
+from leaderboard.board.standings import REFERENCE
+from leaderboard.entries.entry_file import ENTRY_FILE, EntryFile, read_entry
+from leaderboard.records.configuration import CONFIGURATION, differences
+from leaderboard.records.record import Record, read_record
+from leaderboard.validation.entry_folder import MAX_SIZES, RECORD, EntryFolder
 from leaderboard.validation.report import Problem, is_plain
 from leaderboard.validation.runs import Run, problem_of, record_problems
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from leaderboard.record import Record, read_record
+from leaderboard.records.record import Record, read_record
 from leaderboard.validation.curves import Curves, CurvesReader, curve_problems, sha256
-from leaderboard.validation.folder import CURVES, RECORD, RunFolder
+from leaderboard.validation.entry_folder import CURVES, RECORD, RunFolder
 from leaderboard.validation.report import Problem
 from leaderboard.validation.strict_json import json_problems
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from architectures import SequenceModel
 from benchmark import contract
 from benchmark.contract import CHECKS, TRAINING_CHECKS, Check, NotOffered
-from tests.architectures.streaming_faults import STREAMING_FAULTS, Recurrent
+from tests.helpers.streaming_faults import STREAMING_FAULTS, Recurrent
 
 
 class Block(nn.Module):

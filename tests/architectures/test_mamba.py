@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.mamba import Mamba, MambaBlock
-from architectures.scan import backend
+from architectures.ops import backend
 from benchmark.contract import random_tokens, varied
 
 D, V = 24, 5

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.mamba2 import Mamba2, Mamba2Block
-from architectures.scan.backend import Backend
+from architectures.ops.backend import Backend
 from benchmark.contract import CHECKS, Check, random_tokens
 
 # Our names of the parameters that both have; the convolution's weight is (D, 1, W) there.

@@ -10,7 +10,7 @@ from torch import nn
 from architectures import ARCHITECTURES, SequenceModel
 from architectures.model import MLP
 from benchmark.contract import small
-from tests.architectures.streaming_faults import Recurrent
+from tests.helpers.streaming_faults import Recurrent
 
 
 @pytest.mark.parametrize("std", [0.02, 1.0, 3.0])

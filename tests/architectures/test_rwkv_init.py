@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from architectures.ops.rwkv_parts import keys, readout, squared_relu, token_shift
 from architectures.rwkv import RWKV, RWKVBlock, rank
-from architectures.scan.rwkv_parts import keys, readout, squared_relu, token_shift
 
 
 def blocks(**options: Any) -> list[RWKVBlock]:

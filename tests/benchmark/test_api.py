@@ -17,8 +17,8 @@ import benchmark
 from architectures import SequenceModel
 from benchmark.__main__ import main
 from benchmark.training.module import EmergenceModule
-from tests.benchmark.runs import send_at
-from tests.benchmark.sweep_helpers import SUITE
+from tests.helpers.runs import send_at
+from tests.helpers.sweep_helpers import SUITE
 
 TINY: dict[str, Any] = {
     "model_options": {"d_model": 16, "n_heads": 2},

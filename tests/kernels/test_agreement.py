@@ -18,7 +18,7 @@ from architectures.rwkv import RWKV
 CUDA = torch.cuda.is_available()
 pytestmark = [
     pytest.mark.skipif(
-        find_spec("fla") is None or not (CUDA or "tests.kernels.triton_interpreter" in sys.modules),
+        find_spec("fla") is None or not (CUDA or "tests.helpers.triton_interpreter" in sys.modules),
         reason="needs fla, and a CUDA device or Triton's interpreter: make test-kernels",
     ),
     # As in test_fused.py, with the reasons.

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from architectures.scan import fused
-from architectures.scan.backend import MAX_KEYS
+from architectures.ops.backend import MAX_KEYS
+from architectures.ops.cuda import fused
 from tests.oracles.delta_rule import delta_rule
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
-INTERPRETER = "tests.kernels.triton_interpreter" in sys.modules
+INTERPRETER = "tests.helpers.triton_interpreter" in sys.modules
 DTYPES = (torch.float32, torch.bfloat16) if CUDA else (torch.float32,)  # the interpreter gets bfloat16 wrong
 TOLERANCE = {
     ("cpu", torch.float32): 1e-5,  # sums of up to 128 steps in another order

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from architectures.scan import fused
+from architectures.ops.cuda import fused
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
 pytestmark = [
     pytest.mark.skipif(
-        find_spec("fla") is None or not (CUDA or "tests.kernels.triton_interpreter" in sys.modules),
+        find_spec("fla") is None or not (CUDA or "tests.helpers.triton_interpreter" in sys.modules),
         reason="needs fla, and a CUDA device or Triton's interpreter: make test-kernels",
     ),
     # As in test_fused.py, with the reasons.

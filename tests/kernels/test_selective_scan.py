@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import vmap
 
-from architectures.scan import fused
-from architectures.scan import selective as operator
-from architectures.scan.backend import MAX_KEYS
+from architectures.ops import selective as operator
+from architectures.ops.backend import MAX_KEYS
+from architectures.ops.cuda import fused
 from tests.oracles.delta_rule import delta_rule
 
 INTERFACE = "mamba_ssm.ops.selective_scan_interface"

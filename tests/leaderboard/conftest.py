@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.validation import command
-from tests.leaderboard.entries import write_results
+from leaderboard.validation import validator
+from tests.helpers.leaderboard.entries import write_results
 
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tree with a reference and an entry; the repository's own results are out of the way."""
-    monkeypatch.setattr(command, "RESULTS", tmp_path / "elsewhere")
+    monkeypatch.setattr(validator, "RESULTS", tmp_path / "elsewhere")
     return write_results(tmp_path)
 
 

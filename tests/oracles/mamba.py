@@ -7,7 +7,7 @@ from torch import Tensor
 def selective_scan(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Outputs (B, L, D) and the final state (B, N, D); inputs as in `architectures.scan.selective`."""
+    """Outputs (B, L, D) and the final state (B, N, D); inputs as in `architectures.ops.selective`."""
     h = x.new_zeros(x.shape[0], A.shape[1], A.shape[0]) if state is None else state
     outputs = []
     for x_t, dt_t, B_t, C_t, z_t in zip(*(tensor.unbind(1) for tensor in (x, dt, B, C, z)), strict=True):

@@ -7,7 +7,7 @@ from torch import Tensor
 def ssd(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Outputs (B, L, H, P) and the final state (B, H, N, P); inputs as in `architectures.scan.ssd`."""
+    """Outputs (B, L, H, P) and the final state (B, H, N, P); inputs as in `architectures.ops.ssd`."""
     heads, groups = x.shape[2], B.shape[2]
     s = x.new_zeros(x.shape[0], heads, B.shape[3], x.shape[3]) if state is None else state
     outputs = []

@@ -1,0 +1,20 @@
+"""``python -m architectures.ops``: compile the CPU loops of all architectures now, so that no first run waits."""
+
+import torch
+import torch.nn.functional as F
+
+from architectures import ARCHITECTURES
+
+
+def compile_loops(dtype: torch.dtype = torch.float32) -> None:
+    """Run a tiny training step of every architecture; numba keeps the machine code on disk."""
+    tokens = torch.zeros(1, 3, dtype=torch.int64)
+    for name, cls in ARCHITECTURES.items():
+        build: type = cls
+        model = build(2, 2, n_layers=2).to(dtype)  # two layers, because first ones may be special
+        F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()).backward()
+        print(f"{name}: {model.backend}")
+
+
+if __name__ == "__main__":
+    compile_loops()

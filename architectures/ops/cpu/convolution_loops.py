@@ -1,0 +1,58 @@
+"""Compiled loops of the short convolution; the equation and the shapes stand in `convolution.py`.
+
+Rows are sequences. The inner loops run over the channels, which are contiguous, so that they vectorise.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from architectures.ops.cpu.elementary import exp
+from architectures.ops.cpu.loops import loop
+
+Array = NDArray[np.floating]
+
+
+@loop
+def forward(x: Array, weight: Array, bias: Array, y: Array, first: int, last: int) -> None:
+    """`y` (B, L, D) from `x` (B, L + W - 1, D), which starts with the inputs before the first position."""
+    width, channels = weight.shape
+    one = x.dtype.type(1)
+    for n in range(first, last):
+        for t in range(y.shape[1]):
+            y_t = y[n, t]
+            for d in range(channels):
+                y_t[d] = bias[d]
+            for i in range(width):
+                w_i, x_i = weight[i], x[n, t + i]
+                for d in range(channels):
+                    y_t[d] += w_i[d] * x_i[d]
+            for d in range(channels):
+                y_t[d] = y_t[d] / (one + exp(-y_t[d]))
+
+
+@loop
+def backward(
+    x: Array, weight: Array, bias: Array, dy: Array, dx: Array, dweight: Array, dbias: Array, first: int, last: int
+) -> None:
+    """Adds to `dx` (B, L + W - 1, D), `dweight` (B, W, D) and `dbias` (B, D), a part for each sequence."""
+    width, channels = weight.shape
+    one = x.dtype.type(1)
+    z = np.empty(channels, x.dtype)
+    for n in range(first, last):
+        for t in range(dy.shape[1]):
+            dy_t, dbias_n = dy[n, t], dbias[n]
+            for d in range(channels):
+                z[d] = bias[d]
+            for i in range(width):
+                w_i, x_i = weight[i], x[n, t + i]
+                for d in range(channels):
+                    z[d] += w_i[d] * x_i[d]
+            for d in range(channels):
+                gate = one / (one + exp(-z[d]))
+                z[d] = dy_t[d] * gate * (one + z[d] * (one - gate))
+                dbias_n[d] += z[d]
+            for i in range(width):
+                w_i, x_i, dx_i, dw_i = weight[i], x[n, t + i], dx[n, t + i], dweight[n, i]
+                for d in range(channels):
+                    dx_i[d] += z[d] * w_i[d]
+                    dw_i[d] += z[d] * x_i[d]

@@ -1,0 +1,1 @@
+"""Adapters to the fused CUDA kernels of other libraries."""

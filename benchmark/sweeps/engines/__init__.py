@@ -1,0 +1,1 @@
+"""Ways to carry out the units of a sweep: processes, ensembles on GPUs, a Ray cluster."""

@@ -1,0 +1,1 @@
+"""Progress, pictures and summaries of a run, for people."""

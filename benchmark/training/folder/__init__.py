@@ -1,0 +1,1 @@
+"""A run's folder: its layout, lock, checkpoints, curves and record."""

@@ -1,0 +1,120 @@
+"""The board: what the pages show, computed once from entries and records. Plain data, in the order it is shown.
+
+Every suite is ranked by itself. A cell is one task at one difficulty under one protocol; a standing is one entry in a
+suite; a result is one entry in a cell. The reference is the suite's `transformer` entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from leaderboard.board.others import Row
+from leaderboard.entries.entry_file import EntryFile
+from leaderboard.records.record import Record
+from leaderboard.statistics.survival import Median, SurvivalCurve
+from leaderboard.statistics.time_ratio import Ratio
+
+REFERENCE = "transformer"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One entry in one cell.
+
+    Attributes:
+        records: one a seed, in the order of the seeds; a repetition of a seed that has an outcome is left out.
+        folders: where each record lies, with its curves beside it.
+        n: runs with an outcome; `n_solved` of them hit the primary target. `solved_low`, `solved_high`: Wilson, 95 %.
+        median: Kaplan-Meier median step; None inside it means beyond the budget.
+        restricted_mean_step: mean of min(step, budget); None without a run that has an outcome.
+        curve: Kaplan-Meier curve with its 95 % band; None without a run that has an outcome.
+        ratio: hitting time over the reference's (2: takes twice the steps); None for the reference itself and where one
+            of the two has no outcome.
+        rank: of the entry in this cell: 1 is the fastest; who cannot be told apart shares one. None below ten seeds.
+        tokens_per_s: median over runs, by device.
+        statuses: how many runs ended in which status, broken ones included.
+    """
+
+    cell: str
+    records: tuple[Record, ...]
+    folders: tuple[Path, ...]
+    n: int
+    n_solved: int
+    solved_low: float | None
+    solved_high: float | None
+    median: Median
+    restricted_mean_step: float | None
+    curve: SurvivalCurve | None
+    ratio: Ratio | None
+    rank: int | None
+    parameters: int
+    flops_per_token: float | None
+    state_bytes: int | None
+    tokens_per_s: dict[str, float]
+    statuses: dict[str, int]
+    first_date: str
+    last_date: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a suite: `label` reads `lm S=16 s=2 T=2`; `knobs` are the task's options, e.g. {"state_size": 16}."""
+
+    name: str
+    task: str
+    label: str
+    knobs: dict[str, object]
+    budget: int
+    eval_every: int
+    tokens_per_step: int
+    primary: str
+    protocol_hash: str
+    chance_loss_nats: float
+    floor_loss_nats: float | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One entry in a suite.
+
+    Attributes:
+        results: by cell; a cell that the entry has no record of (or only of another protocol) is None: missing.
+        missing: names of those cells; an entry with one has no headline and no rank.
+        ratio: the headline: hitting time over the reference's, stratified over all cells (2: takes twice the steps);
+            None for the reference itself and for an incomplete entry.
+        rank: as in `Result`, over all cells; None for an incomplete entry and below five seeds in a cell.
+        min_seeds: runs with an outcome in the cell that has the fewest, missing cells not counted.
+        verified: maintainers ran the records themselves; else they are self-reported.
+    """
+
+    suite: str
+    name: str
+    title: str
+    entry: EntryFile | None
+    verified: bool
+    is_reference: bool
+    results: dict[str, Result | None]
+    missing: tuple[str, ...]
+    ratio: Ratio | None
+    rank: int | None
+    min_seeds: int
+    first_date: str
+    last_date: str
+
+
+@dataclass(frozen=True)
+class SuiteBoard:
+    """A suite: its cells, and its standings in the order of rank, incomplete ones last."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    standings: tuple[Standing, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """Everything. `others` are rows of records that belong to no entry (figures, tuning): shown, never ranked."""
+
+    suites: tuple[SuiteBoard, ...]
+    others: tuple[Row, ...]

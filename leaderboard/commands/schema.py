@@ -1,0 +1,31 @@
+"""`python -m leaderboard schema`: the JSON Schema of a record."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from leaderboard.entries.reading import ROOM
+from leaderboard.records.record import json_schema
+
+SCHEMA_FILE = ROOM / "schema" / "record.v1.json"
+
+
+def schema_text() -> str:
+    """The exported schema, byte for byte as it stands in the file."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--write", action="store_true", help=f"write it to {SCHEMA_FILE.name} in place of printing it")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the schema, or bring the exported file up to date."""
+    if options.write:
+        SCHEMA_FILE.parent.mkdir(exist_ok=True)
+        SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
+    else:
+        print(schema_text(), end="")
+    return 0

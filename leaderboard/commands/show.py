@@ -1,0 +1,41 @@
+"""`python -m leaderboard show`: one row per task cell, architecture and protocol."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from leaderboard.board import others
+from leaderboard.records.record import Record
+from leaderboard.records.record_files import find_records
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="a record, or a folder with records at any depth"
+    )
+    parser.add_argument("--format", choices=("json", "markdown"), help="default: a table for the eye")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table of all records at or below the paths; problems go to stderr, one line each."""
+    records: dict[Path, Record] = {}  # by resolved path, so that overlapping arguments count a run once
+    failures = 0
+    for path in options.paths:
+        for file, found in find_records(path):
+            if isinstance(found, Record):
+                records[file.resolve()] = found
+            else:
+                failures += 1
+                print(f"broken record: {found}", file=sys.stderr)
+    if not records:
+        raise ValueError(f"no {'valid ' if failures else ''}record found in {', '.join(options.paths)}")
+    rows = others.summarise(records.values())
+    if options.format is None and sys.stdout.isatty():
+        others.print_rich(rows)
+    else:
+        write = {"json": others.to_json, "markdown": others.to_markdown, None: others.to_text}[options.format]
+        print(write(rows))
+    return 1 if failures else 0

@@ -1,0 +1,36 @@
+"""`python -m leaderboard validate`: what is wrong with entries, a line a problem."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from leaderboard.validation import validate
+from leaderboard.validation.report import shown
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("path", metavar="PATH", help="an entry's folder, or any folder of results above it")
+    parser.add_argument("--base", metavar="REF", help="commit whose results must all be here still, e.g. origin/main")
+    parser.add_argument("--no_replay", action="store_true", help="do not repeat the first steps of a run of each entry")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what is wrong, a line a problem, then notes and a summary.
+
+    Returns:
+        Exit code: 0 nothing is wrong, 1 something is, 2 it could not be checked.
+    """
+    try:
+        report = validate(options.path, options.base, not options.no_replay)
+    except ValueError as error:
+        print(f"error: {shown(str(error))}", file=sys.stderr)
+        return 2
+    for problem in report.problems:
+        print(problem)
+    for note in report.notes:
+        print(f"note: {shown(note)}")
+    counts = f"{len(report.entries):,} entries, {report.n_records:,} records"
+    print(f"{counts}: {f'{len(report.problems):,} problems' if report.problems else 'nothing is wrong'}")
+    return 1 if report.problems else 0

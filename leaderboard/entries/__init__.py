@@ -1,0 +1,1 @@
+"""Entries: an architecture's records of one suite, read and gathered."""

@@ -1,0 +1,1 @@
+"""Records of runs: their schema, their versions, the files that hold them."""

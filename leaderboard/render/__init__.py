@@ -1,0 +1,1 @@
+"""The board as text, Markdown, CSV, pictures and a site."""

@@ -1,0 +1,167 @@
+"""What the charts show, as rows of plain values: from the board, and from the curves beside its records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leaderboard.board.standings import Cell, Result, Standing, SuiteBoard
+from leaderboard.records.record import Record
+from leaderboard.render.site import words
+from leaderboard.statistics.survival import sample
+
+Row = dict[str, Any]
+MAX_POINTS = 160  # of a loss curve; a chart is 600 pixels wide
+OFF_CHART = 1.25  # times the loss of chance: above it a curve is not drawn
+
+
+def emergence(entry: str, result: Result, budget: int) -> tuple[list[Row], list[Row]]:
+    """The share solved, 1 - S, as a step function from (0, 0) to the budget with its band; and its censoring ticks.
+
+    Returns:
+        rows with step, share, low, high (shares; None where the band is undefined); and rows with step, share, n for
+        the steps at which n runs stopped being watched without a hit.
+    """
+    curve = result.curve
+    if curve is None:
+        return [], []
+    steps, shares = [0.0, *curve.steps.tolist()], [0.0, *(1 - curve.survival).tolist()]
+    lows, highs = [0.0, *(1 - curve.high).tolist()], [0.0, *(1 - curve.low).tolist()]
+    if steps[-1] < budget:
+        steps, shares = [*steps, float(budget)], [*shares, shares[-1]]
+        lows, highs = [*lows, lows[-1]], [*highs, highs[-1]]
+    rows = [
+        {"entry": entry, "step": int(step), "share": _share(share), "low": _share(low), "high": _share(high)}
+        for step, share, low, high in zip(steps, shares, lows, highs, strict=True)
+    ]
+    seen = sample(result.records)
+    ends, counts = np.unique(seen.steps[~seen.solved], return_counts=True)
+    at = np.searchsorted(curve.steps, ends, side="right") - 1
+    ticks = [
+        {"entry": entry, "step": int(end), "share": _share(float(1 - curve.survival[place])), "n": int(count)}
+        for end, count, place in zip(ends, counts, at, strict=True)
+    ]
+    return rows, ticks
+
+
+def representative(result: Result) -> tuple[Record, Path] | None:
+    """The run whose hitting step is the median one: the middle run, unsolved ones after all solved ones.
+
+    None where no run with an outcome has curves.
+    """
+    runs = [
+        (record, folder)
+        for record, folder in zip(result.records, result.folders, strict=True)
+        if record.status not in {"error", "interrupted"} and record.curves is not None
+    ]
+    if not runs:
+        return None
+
+    def order(run: tuple[Record, Path]) -> tuple[float, tuple[int, ...]]:
+        record = run[0]
+        step = None if record.status == "diverged" else record.primary_step
+        return float("inf") if step is None else step, tuple(record.seeds.model_dump().values())
+
+    return sorted(runs, key=order)[(len(runs) - 1) // 2]
+
+
+def staircase(entry: str, result: Result, chance: float) -> list[Row]:
+    """Held-out loss against step of the representative run, thinned to what a chart can show.
+
+    Raises:
+        ValueError: one line, when the file of the curves is missing or is not what the suite writes.
+    """
+    found = representative(result)
+    if found is None:
+        return []
+    record, folder = found
+    assert record.curves is not None
+    steps, losses = _read(folder / record.curves.file)
+    keep = np.isfinite(losses) & (losses <= OFF_CHART * chance)
+    steps, losses = steps[keep], losses[keep]
+    picked = thinned(losses, MAX_POINTS)
+    return [
+        {"entry": entry, "step": int(step), "loss": words.rounded(float(loss), 4), "seed": record.seeds.init_seed}
+        for step, loss in zip(steps[picked], losses[picked], strict=True)
+    ]
+
+
+def thinned(values: np.ndarray, limit: int) -> np.ndarray:
+    """Indices of at most `limit` (even, at least 4) that keep a curve's shape: both ends and the extremes between.
+
+    The values are cut into equal stretches; of each its smallest and its largest stay, so that no jump is lost.
+    """
+    if len(values) <= limit:
+        return np.arange(len(values))
+    picked = {0, len(values) - 1}
+    for stretch in np.array_split(np.arange(len(values)), limit // 2 - 1):
+        picked |= {int(stretch[np.argmin(values[stretch])]), int(stretch[np.argmax(values[stretch])])}
+    return np.array(sorted(picked))
+
+
+def ratios(standings: Sequence[Standing]) -> list[Row]:
+    """The headline of each complete entry that has an estimate, and 1 for the reference; None where an end is open."""
+    rows: list[Row] = []
+    for standing in standings:
+        if standing.is_reference and not standing.missing:
+            ends: tuple[float | None, float | None, float | None] = (1.0, 1.0, 1.0)
+        elif standing.ratio is not None and standing.ratio.estimate is not None:
+            ends = (standing.ratio.estimate, standing.ratio.low, standing.ratio.high)
+        else:
+            continue
+        rounded = [None if end is None else words.rounded(end, 4) for end in ends]
+        numbers = dict(zip(("ratio", "low", "high"), rounded, strict=True))
+        rows.append({"entry": standing.name, **numbers, "text": words.ratio(standing.ratio, standing.is_reference)})
+    return rows
+
+
+def difficulty_groups(suite: SuiteBoard) -> list[list[Cell]]:
+    """`lm` cells that differ in S and s only, wherever that are at least four: what a heat map can show."""
+    groups: dict[str, dict[tuple[Any, Any], Cell]] = {}
+    for cell in suite.cells:
+        knobs = dict(cell.knobs)
+        size, nonzero = knobs.pop("state_size", None), knobs.pop("n_nonzero", None)
+        if cell.task == "lm" and isinstance(size, int) and isinstance(nonzero, int):
+            groups.setdefault(repr(sorted(knobs.items())), {}).setdefault((size, nonzero), cell)
+    return [list(group.values()) for _, group in sorted(groups.items()) if len(group) >= 4]
+
+
+def success(cells: Sequence[Cell], standings: Sequence[Standing]) -> list[Row]:
+    """Share solved by entry and cell with S and s; None where the entry has no outcome in the cell."""
+    rows: list[Row] = []
+    for standing in standings:
+        for cell in cells:
+            result = standing.results.get(cell.name)
+            n = 0 if result is None else result.n
+            rows.append(
+                {
+                    "entry": standing.name,
+                    "S": cell.knobs["state_size"],
+                    "s": cell.knobs["n_nonzero"],
+                    "share": _share(result.n_solved / n) if result is not None and n else None,
+                    "text": f"{result.n_solved}/{n}" if result is not None and n else words.NONE,
+                }
+            )
+    return rows
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # use_threads: the pool's start costs more than these small files
+        found = pq.read_table(path, columns=["step", "loss_nats"], use_threads=False)
+        steps, losses = found["step"].to_numpy().astype(np.int64), found["loss_nats"].to_numpy().astype(np.float64)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: the curves that the record beside it names are not there") from error
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: no readable curves: {' '.join(str(error).split())[:200]}") from error
+    return steps, losses
+
+
+def _share(value: float) -> float | None:
+    return round(value, 4) if np.isfinite(value) else None

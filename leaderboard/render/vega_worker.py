@@ -1,0 +1,41 @@
+"""What `leaderboard.render.vega` starts: draws, and makes the bundle, as the lines on its standard input ask.
+
+One JSON object a line, in and out, in the same order: {"draw": specification, "config": configuration} or
+{"bundle": true} is answered by {"done": text} or {"error": reason}. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+
+def serve() -> None:
+    """Answer every line of standard input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that asks, whose end closes the input
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what Vega prints must not get between the answers
+    for line in sys.stdin.buffer:
+        try:
+            answer = {"done": _answer(json.loads(line))}
+        except Exception as error:  # whatever it was, the one that asks must hear of it
+            answer = {"error": f"{error}" or type(error).__name__}
+        answers.write(json.dumps(answer).encode() + b"\n")
+        answers.flush()
+
+
+def _answer(request: dict[str, Any]) -> str:
+    import vl_convert
+
+    if "bundle" in request:
+        bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub lacks the default
+        return bundle
+    svg: str = vl_convert.vegalite_to_svg(request["draw"], config=request["config"])
+    return svg
+
+
+if __name__ == "__main__":
+    serve()

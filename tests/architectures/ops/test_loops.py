@@ -1,0 +1,105 @@
+"""Compiled loops: the exponential, and the sharing of rows among threads."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from architectures.ops.cpu import elementary, loops
+from architectures.ops.delta_rule import delta_rule
+
+
+@loops.loop
+def exponentials(x: NDArray[np.floating], y: NDArray[np.floating], first: int, last: int) -> None:
+    for n in range(first, last):
+        for i in range(x.shape[1]):
+            y[n, i] = elementary.exp(x[n, i])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 4e-7), (torch.float64, 1e-15)], ids=["float32", "float64"]
+)
+def test_exponential(dtype: torch.dtype, tolerance: float) -> None:
+    """Within a few units in the last place of the float64 exponential, over the whole range that float32 has.
+
+    In float64 it is the C library's against NumPy's, which may be a unit off either way.
+    """
+    x = torch.linspace(-87, 88, 1 << 20, dtype=torch.float64).to(dtype).view(1, -1)
+    y = torch.empty_like(x)
+    loops.run(exponentials, 1, x, y)
+    expected = np.exp(x.double().numpy())
+    assert np.abs(y.double().numpy() / expected - 1).max() <= tolerance
+
+
+def test_exponential_of_the_extremes() -> None:
+    x = torch.tensor([[-torch.inf, -1e30, -200.0, 0.0, torch.nan]])
+    y = torch.empty_like(x)
+    loops.run(exponentials, 1, x, y)
+    assert y[0, :3].tolist() == pytest.approx([0, 0, 0], abs=1e-37)
+    assert y[0, 3] == 1
+    assert y[0, 4].isnan()
+
+
+@loops.loop
+def mark(out: NDArray[np.floating], first: int, last: int) -> None:
+    for n in range(first, last):
+        out[n, :] += n
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_every_row_is_done_once(threads: int) -> None:
+    """Also with more threads than rows, and with rows that do not divide evenly."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for rows in (1, 2, 4, 7):
+            out = torch.zeros(rows, 1 << 14)
+            loops.run(mark, rows, out)
+            assert torch.equal(out, torch.arange(rows)[:, None].expand_as(out).float())
+    finally:
+        torch.set_num_threads(before)
+
+
+def inputs() -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(4, 64, 2, 16) for _ in range(5)] + [-torch.rand(4, 64, 2, 16)]
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    """Each row is computed by one thread, whichever that is: the same loop over the same numbers."""
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            leaves = [x.requires_grad_() for x in inputs()]
+            y, state = delta_rule(*leaves, implementation="numba")
+            found.append([y, state, *torch.autograd.grad(y.sum(), leaves)])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(x, y) for x, y in zip(*found, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    """The pool's threads are not forked: a child that kept the parent's pool would wait for ever."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        out = torch.zeros(2, 1 << 14)
+        loops.run(mark, 2, out)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            loops.run(mark, 2, out)  # on the parent's memory: a large new tensor would be filled by OpenMP
+            os._exit(0 if loops.array(out)[1, 0] == 2 else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_only_contiguous_tensors_are_taken() -> None:
+    with pytest.raises(AssertionError, match="contiguous"):
+        loops.array(torch.zeros(2, 3).T)

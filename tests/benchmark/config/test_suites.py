@@ -1,0 +1,89 @@
+"""The suites that are shipped: what they hold, and that every architecture can be set up for their cells."""
+
+from pathlib import Path
+
+import pytest
+
+from architectures import ARCHITECTURES
+from benchmark.config.catalogue import SUITES
+from benchmark.config.suite import Cell, Setup, load_suite
+from benchmark.sweeps.planning import make_plan
+from leaderboard.records.record import Record
+from leaderboard.records.record_files import find_records
+
+NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+def cells_of(suite: str, task: str) -> dict[str, Cell]:
+    return {name: cell for name, cell in load_suite(suite)[1].cells.items() if cell.data.name == task}
+
+
+def test_there_are_two() -> None:
+    assert NAMES == ["lite", "paper"]
+
+
+@pytest.mark.parametrize("suite", NAMES)
+def test_every_cell_fixes_what_decides_a_run(suite: str) -> None:
+    content = load_suite(suite)[1]
+    assert {"transformer", "mlp_mixer"} <= content.architectures.keys() <= ARCHITECTURES.keys()
+    for name, cell in content.cells.items():
+        assert cell.protocol.keys() >= {"max_steps", "eval_every"}, name
+        assert cell.model.keys() >= {"d_model", "n_layers"}, name
+        assert "state_size" in cell.data.init_args, name
+
+
+def test_lite_spans_both_tasks_and_medium_sparsity() -> None:
+    lm, ca = cells_of("lite", "lm"), cells_of("lite", "ca")
+    assert 4 <= len(lm) + len(ca) <= 6 and lm and ca
+    shares = [cell.data.init_args["n_nonzero"] / cell.data.init_args["state_size"] for cell in lm.values()]
+    assert 0.5 in shares and min(shares) < 0.2
+
+
+@pytest.mark.parametrize("suite", NAMES)
+def test_the_rates_are_what_the_tuning_says(suite: str, repository: Path) -> None:
+    """Of the rates tried the one that solved most seeds, then in the fewest steps, then with the lowest loss."""
+    tried: dict[tuple[str, str], dict[float, list[Record]]] = {}
+    for _, found in find_records(repository / "leaderboard" / "results" / "tuning" / f"{suite}_tuning"):
+        assert isinstance(found, Record)
+        assert found.seeds.init_seed >= 1000 and isinstance(rate := found.optimizer["lr"], float)
+        tried.setdefault((found.architecture.name, found.task.name), {}).setdefault(rate, []).append(found)
+
+    def merit(runs: list[Record]) -> tuple[int, float, float]:
+        steps = [run.primary_step or run.protocol.max_steps for run in runs]
+        losses = [run.final.loss_nats for run in runs if run.final is not None]
+        return -sum(run.primary_step is not None for run in runs), sum(steps) / len(steps), sum(losses) / len(losses)
+
+    for name, settings in load_suite(suite)[1].architectures.items():
+        for task in ("lm", "ca"):
+            rates = tried[name, task]
+            assert rates.keys() == {3e-4, 1e-3, 3e-3} and {len(runs) for runs in rates.values()} == {2}
+            assert settings.lr[task] == min(rates, key=lambda rate: merit(rates[rate])), (name, task)
+
+
+def test_paper_has_the_cells_of_its_figures() -> None:
+    lm = {
+        tuple(cell.data.init_args[key] for key in ("state_size", "n_nonzero"))
+        for cell in cells_of("paper", "lm").values()
+    }
+    assert lm == {(size, ones) for size in (8, 16, 32) for ones in range(1, size + 1)}  # figures 5a, 7 and 12
+    ca = [cell.data.init_args["state_size"] for cell in cells_of("paper", "ca").values()]
+    assert ca == [4, 8, 16, 32, 64, 128, 256, 512]  # figures 5b and 12
+
+
+@pytest.mark.parametrize(
+    ("suite", "cell"), [("lite", "lm_s10_n3"), ("lite", "ca_s6_r16"), ("paper", "lm_s16_n3"), ("paper", "ca_s16")]
+)
+def test_every_architecture_can_be_set_up(suite: str, cell: str) -> None:
+    """Through the real parser: models are built, and the learning rate is the suite's where it has one.
+
+    An architecture that a suite does not list, as a new one, runs at the default rate until it is tuned.
+    """
+    content = load_suite(suite)[1]
+    plan = make_plan((0,), suite=suite, cells=[cell], models=sorted(ARCHITECTURES))
+    assert {entry.architecture for entry in plan.entries} == ARCHITECTURES.keys()
+    for entry in plan.entries:
+        task = content.cells[cell].data.name
+        asked = content.architectures.get(entry.architecture, Setup()).lr.get(task, 1e-3)
+        assert entry.identity.optimizer["lr"] == asked
+        assert entry.identity.architecture.config["d_model"] == content.cells[cell].model["d_model"]
+        assert entry.identity.protocol.max_steps == content.cells[cell].protocol["max_steps"]

@@ -1,0 +1,254 @@
+"""`python -m benchmark replay`: the same bits for a true record, one line for one that says anything else."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from architectures import ARCHITECTURES
+from benchmark.__main__ import main
+from benchmark.training.replay import COARSE_TOLERANCE, TOLERANCE, Mismatch, _difference, replay
+from leaderboard.records.record import Protocol, Record, Task, protocol_hash
+from tests.helpers.runs import CA, LM, fit, record_of
+
+STEPS, EVERY = 24, 8
+PLUGIN = """
+import torch
+from torch import nn
+from architectures import SequenceModel, register
+
+class Drop(nn.Module):
+    def __init__(self, width, kernel):
+        super().__init__()
+        assert isinstance(kernel, tuple)
+        self.mix, self.drop = nn.Linear(width, width), nn.Dropout(0.5)
+    def forward(self, x):
+        return x + self.drop(self.mix(x)).cumsum(1) / 10
+
+@register("drops")
+class Drops(SequenceModel):
+    def __init__(self, vocab_size: int, seq_len: int, *, d_model: int = 8, kernel: tuple[int, ...] = (1, 2)) -> None:
+        super().__init__(vocab_size, seq_len, d_model=d_model, blocks=[Drop(d_model, kernel)])
+"""
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """Of a run with three different seeds and a cosine, whose losses depend on every option."""
+    seeds = ["--task_seed=1", "--init_seed=2", "--data_seed=4", "--optimizer.schedule=cosine"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["emergence-benchmark"])  # as the fixture of every test does
+        code, folder = fit([*LM, "--picture=false", *seeds], tmp_path_factory.mktemp("runs"), "a", STEPS, EVERY)
+    assert code == 0
+    return record_of(folder)
+
+
+def changed(record: Record, **changes: Any) -> Record:
+    """A valid record with other values in it, by their dotted paths."""
+    fields = json.loads(record.model_dump_json())
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        place = fields
+        for parent in parents:
+            place = place[int(parent) if isinstance(place, list) else parent]
+        if isinstance(place, list):
+            place[int(last)] = value(place[int(last)]) if callable(value) else value
+        else:
+            place[last] = value(place[last]) if callable(value) else value
+    task, protocol = Task.model_validate_json(json.dumps(fields["task"])), fields["protocol"]
+    fields["protocol_hash"] = protocol_hash(task, Protocol.model_validate_json(json.dumps(protocol)))
+    fields["tokens"] = fields["steps"] * protocol["tokens_per_step"]
+    return Record.model_validate_json(json.dumps(fields))
+
+
+NARROW = {"mamba2": ["--model.head_dim=16"], "rwkv": ["--model.head_dim=16"]}
+
+
+@pytest.mark.parametrize("name", ["gated_deltanet", "mamba", "mamba2", "mlp_mixer", "rwkv", "transformer"])
+def test_the_same_bits_on_the_same_machine(name: str, tmp_path: Path) -> None:
+    model = [f"--model={name}", "--model.d_model=16", "--model.n_layers=1", *NARROW.get(name, [])]
+    data = LM[4:] if name < "mamba2" else CA[4:]
+    code, folder = fit([*model, *data, "--picture=false"], tmp_path, "a", STEPS, EVERY)
+    assert code == 0
+    result = replay(true := record_of(folder))
+    assert (result.difference, result.n_losses, result.device) == (0.0, 21, "cpu")
+    assert (result.parameters, result.flops_per_token) == (true.parameters, true.flops_per_token)
+
+
+def test_three_seeds_and_a_schedule(record: Record) -> None:
+    assert set(record.seeds.model_dump().values()) == {1, 2, 4}
+    assert replay(record).difference == 0.0
+
+
+def test_a_seed_of_an_ensemble_is_the_seed_alone(tmp_path: Path) -> None:
+    words = ["fit", *LM, "--picture=false", f"--protocol.max_steps={STEPS}", f"--protocol.eval_every={EVERY}"]
+    assert main([*words, "--seeds=0-1", f"--out={tmp_path}", "--name=a", "--trainer.enable_progress_bar=false"]) == 0
+    for path in sorted(tmp_path.rglob("record.json")):
+        ours = record_of(path.parent)
+        assert ours.ensemble_size == 2
+        assert replay(ours).difference <= TOLERANCE
+
+
+def test_lower_precision_has_a_wider_tolerance(tmp_path: Path) -> None:
+    _, folder = fit([*LM, "--picture=false", "--trainer.precision=bf16-mixed"], tmp_path, "a", STEPS, EVERY)
+    low = record_of(folder)
+    assert (replay(low).difference, replay(low).tolerance) == (0.0, COARSE_TOLERANCE)
+    with pytest.raises(Mismatch, match="allowed are 1e-05"):
+        replay(changed(low, precision="32-true"))
+
+
+def test_a_kernel_of_a_gpu_has_a_wider_tolerance(record: Record) -> None:
+    assert replay(record).tolerance == TOLERANCE
+    assert replay(changed(record, **{"architecture.backend": "fla"})).tolerance == COARSE_TOLERANCE
+
+
+def test_a_run_that_diverged(tmp_path: Path) -> None:
+    wild = ["--optimizer.lr=1e18", "--optimizer.clip_norm=0", "--optimizer.warmup_steps=0", "--picture=false"]
+    settings = [word for word in LM if "warmup" not in word]
+    code, folder = fit(settings, tmp_path, "a", STEPS, EVERY, *wild)
+    ended = record_of(folder)
+    assert (code, ended.status) == (3, "diverged")
+    assert len(ended.first_losses_nats) < STEPS
+    assert replay(ended).difference == 0.0
+    with pytest.raises(Mismatch, match=r"^has \d+ losses of its first steps, a run of"):
+        replay(changed(ended, first_losses_nats=lambda losses: losses[:-1], steps=lambda steps: steps + 1))
+
+
+LIES: list[tuple[dict[str, Any], str]] = [
+    ({"optimizer.lr": lambda lr: lr * 1.01}, "differs: first_losses_nats."),
+    ({"optimizer.betas": [0.9, 0.9]}, "differs: first_losses_nats."),
+    ({"optimizer.weight_decay": 0.1}, "differs: first_losses_nats."),
+    ({"optimizer.warmup_steps": 8}, "differs: first_losses_nats."),
+    ({"optimizer.clip_norm": 0.1}, "differs: first_losses_nats."),
+    ({"optimizer.schedule": "constant"}, "differs: first_losses_nats."),
+    ({"protocol.max_steps": 32, "status": "interrupted"}, "differs: first_losses_nats."),
+    ({"first_losses_nats.19": lambda loss: loss * (1 + 3e-5)}, "differs: first_losses_nats.19 is"),
+    ({"first_losses_nats.0": -1.0}, "differs: first_losses_nats.0 is"),
+    ({"first_losses_nats.0": 0.0}, "differs: first_losses_nats.0 is"),
+    ({"first_loss_nats": lambda loss: loss * (1 + 3e-5)}, "differs: first_loss_nats is"),
+    ({"protocol.eval_sequences": 21}, "differs: first_loss_nats is"),
+    ({"seeds.init_seed": 3}, "differs: first_loss_nats is"),
+    ({"seeds.data_seed": 3}, "differs: first_batch_hash is"),
+    ({"seeds.task_seed": 3}, "differs: first_batch_hash is"),
+    ({"task.config.n_nonzero": 1}, "differs: first_batch_hash is"),
+    ({"protocol.tokens_per_step": 56}, "differs: first_batch_hash is"),
+    ({"protocol.tokens_per_step": 63}, "differs: protocol is"),
+    ({"protocol.targets.0.value": 0.4}, "differs: protocol is"),
+    ({"task.version": 2}, "differs: task is"),
+    ({"architecture.config.d_model": 32}, "differs: parameters is"),
+    ({"architecture.config.n_layers": 2}, "differs: parameters is"),
+    ({"parameters": 1}, "differs: parameters is"),
+    ({"architecture.config.n_heads": 4}, "differs: first_loss_nats is"),
+    ({"architecture.config.embedding_std": 0.021}, "differs: first_loss_nats is"),
+    ({"flops_per_token": 1.0}, "differs: flops_per_token is"),
+    ({"first_losses_nats": []}, "has 0 losses of its first steps, a run of 24 steps has 20"),
+    ({"first_losses_nats": lambda losses: losses[:19]}, "has 19 losses of its first steps, a run of 24 steps has 20"),
+    ({"architecture.name": "transfomer"}, "not registered here: unknown architecture 'transfomer': did you mean"),
+    ({"architecture.version": 99}, "not registered here: architecture 'transformer' in version 99 (here it is 1)"),
+    ({"task.name": "chess"}, "not registered here: task 'chess'; known names are ca, "),
+    ({"architecture.config.n_heads": 3}, "cannot be replayed here: ValueError: model.n_heads = 3"),
+    ({"architecture.config.n_heads": "__import__('os')"}, "cannot be replayed here: TypeError"),
+    ({"architecture.config.wings": 2}, "cannot be replayed here: TypeError"),
+    ({"architecture.config.d_model": 16.0}, "cannot be replayed here: TypeError"),
+    ({"task.config.wings": 2}, "cannot be replayed here: TypeError"),
+    ({"optimizer.wings": 2}, "cannot be replayed here: TypeError"),
+    ({"optimizer.lr": -1.0}, "cannot be replayed here: ValueError: optimizer.lr must be positive"),
+    ({"precision": "float3"}, "cannot be replayed here: ValueError"),
+]
+
+
+@pytest.mark.parametrize(("lie", "line"), LIES, ids=lambda x: "+".join(x) if isinstance(x, dict) else "")
+def test_what_a_record_may_not_say(lie: dict[str, Any], line: str, record: Record) -> None:
+    with pytest.raises(Mismatch) as caught:
+        replay(changed(record, **lie))
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+
+
+def test_relative_difference() -> None:
+    assert _difference(0.5, 0.5) == _difference(0.0, 0.0) == 0.0
+    assert [_difference(0.625, 0.5), _difference(0.375, 0.5)] == [0.25, 0.25]
+    assert _difference(-0.4, 0.4) == 2.0
+    assert _difference(1e-9, 0.0) == float("inf")
+
+
+def test_it_leaves_no_trace(record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        replay(record)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(torch.rand(3), expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Iterator[Path]:
+    """The file of an outside architecture, whose random numbers in training and whose tuple must come out the same."""
+    path = tmp_path / "plugin_of_replay.py"
+    path.write_text(PLUGIN)
+    yield path
+    _forget()
+
+
+def _forget() -> None:
+    ARCHITECTURES.pop("drops", None)
+    sys.modules.pop("_file_plugin_of_replay", None)
+
+
+def test_the_command(
+    record: Record, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmark.config.plugins import architectures_of_file
+
+    architectures_of_file(plugin)
+    code, folder = fit(["--model=drops", *LM[4:], "--picture=false"], tmp_path, "a", STEPS, EVERY)
+    _forget()
+    path = folder / "record.json"
+    assert code == 0
+    capsys.readouterr()
+
+    def said(*words: str) -> tuple[int, str, str]:
+        return main(["replay", *words]), *capsys.readouterr()
+
+    known = "unknown architecture 'drops': known names are"
+    code, out, err = said(str(path))
+    assert (code, out) == (1, "") and err.startswith(f"{path}: not registered here: {known}") and err.count("\n") == 1
+    code, out, err = said(str(path), "--plugin", str(plugin))
+    assert (code, err) == (0, "") and out.count("\n") == 1
+    assert out.startswith(f"{path}: agrees: first batch, 21 losses (largest relative difference 0.0e+00 of 1e-05 ")
+    assert said(str(folder), f"--plugin={plugin}")[0] == 0  # the folder of the record will do
+    path.write_text(changed(record_of(folder), **{"optimizer.lr": 0.5}).model_dump_json())
+    code, out, err = said(str(path))
+    assert (code, out) == (1, "") and "differs: first_losses_nats." in err and err.count("\n") == 1
+    for words, line in [
+        (["gone.json"], "error: gone.json: cannot be read"),
+        ([str(plugin)], f"error: {plugin}: "),
+        ([], "error: "),
+        ([str(path), "--plugin", "gone.py"], "error: gone.py: no such file"),
+        ([str(path), "--plugn", "x"], "error: unknown option --plugn: did you mean --plugin?"),
+    ]:
+        code, out, err = said(*words)
+        assert (code, out) == (2, "") and err.startswith(line) and err.count("\n") == 1, err
+
+
+@pytest.mark.parametrize("where", ["architecture.name", "task.name", "architecture.config.positions"])
+def test_no_record_imports_anything(
+    where: str, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[..., Record] = changed
+) -> None:
+    (tmp_path / "module_of_a_stranger.py").write_text("class transformer:\n    pass\nlm = ca = learned = transformer\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("module_of_a_stranger.transformer", "module_of_a_stranger.lm", "module_of_a_stranger"):
+        with pytest.raises(Mismatch):
+            replay(change(record, **{where: name}))
+    assert "module_of_a_stranger" not in sys.modules

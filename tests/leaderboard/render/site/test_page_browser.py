@@ -1,0 +1,227 @@
+"""The site in a real browser, opened from files: it sorts, filters, draws, changes its theme, and asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from leaderboard.render.site import write_site
+from tests.helpers.leaderboard.boards import HOSTILE, hostile_board
+from tests.helpers.leaderboard.browsing import Watch, launched
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator
+    from playwright.sync_api import Page as Tab
+
+OVERVIEW = "#overview--lite"
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("built")
+    write_site(hostile_board(folder / "results"), folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture
+def opened(browser: Browser, site: Path) -> Iterator[Watch]:
+    watch = Watch(browser, site)
+    yield watch
+    watch.close()
+
+
+def column(tab: Tab, place: int, table: str = OVERVIEW) -> list[str]:
+    return [text.strip() for text in tab.locator(f"{table} tbody tr > :nth-child({place})").all_inner_texts()]
+
+
+def sorter(tab: Tab, title: str, table: str = OVERVIEW) -> Locator:
+    return tab.locator(f"{table} thead th", has_text=title).get_by_role("button")
+
+
+def comes(tab: Tab, holds: Callable[[], bool]) -> bool:
+    """Whether something comes true: a table sorts itself a moment after the key."""
+    for _ in range(100):
+        if holds():
+            return True
+        tab.wait_for_timeout(50)
+    return holds()
+
+
+def saved(tab: Tab, figure: Locator, button: str, name: str) -> bytes:
+    with tab.expect_download() as download:
+        figure.get_by_role("button", name=button).click()
+    assert download.value.suggested_filename == name
+    return Path(download.value.path()).read_bytes()
+
+
+def test_sorts_by_click_and_by_keyboard_as_numbers(opened: Watch) -> None:
+    tab, solved = opened.tab, "#cell--lite--lm_s16_n4"
+    assert comes(tab, lambda: column(tab, 2) == ["Transformer", "Mamba", "Rwkv"])
+    tab.locator(f"{OVERVIEW} thead th", has_text="Entry").click()
+    assert comes(tab, lambda: column(tab, 2) == ["Mamba", "Rwkv", "Transformer"])
+    button = sorter(tab, "Steps vs. transformer")
+    button.focus()
+    tab.keyboard.press("Enter")
+    assert comes(tab, lambda: column(tab, 2) == ["Transformer", "Mamba", "Rwkv"])
+    tab.keyboard.press("Enter")
+    assert comes(tab, lambda: column(tab, 2) == ["Rwkv", "Mamba", "Transformer"])
+    assert tab.locator(f"{OVERVIEW} thead th", has_text="Steps vs.").get_attribute("aria-sort") == "descending"
+    medians = column(tab, 4, solved)
+    assert sum(text.startswith("> 1,000") for text in medians) == 2  # and "800 (450+)", which as text would come last
+    sorter(tab, "Median step", solved).click()
+    assert comes(tab, lambda: column(tab, 4, solved)[0].startswith("800"))
+    sorter(tab, "Median step", solved).click()
+    assert comes(tab, lambda: column(tab, 4, solved)[2].startswith("800"))
+
+
+def test_filters(opened: Watch) -> None:
+    tab = opened.tab
+    tab.get_by_role("searchbox", name="Filter").first.fill("self-rep")
+    assert column(tab, 2) == ["Mamba", "Rwkv"]
+    tab.get_by_role("searchbox", name="Filter").first.fill("lm_s8_n4")
+    assert column(tab, 2) == ["Rwkv"]
+    tab.get_by_role("searchbox", name="Filter").first.fill("")
+    assert len(column(tab, 2)) == 3
+
+
+def test_opens_an_entry_and_comes_back(opened: Watch) -> None:
+    tab = opened.tab
+    tab.locator(OVERVIEW).get_by_role("link", name="Mamba").click()
+    opened.ready()
+    assert tab.title().startswith("Mamba on lite") and tab.locator("h1").inner_text() == "Mamba"
+    tab.locator("#runs_wrapper").get_by_role("searchbox").fill("censored")
+    assert set(column(tab, 3, "#runs")) == {"censored"}
+    opened.draw_all()
+    assert tab.locator("figure .mark-line path").count() >= 8  # two entries in four cells
+    figure = tab.locator("#lite--lm_s8_n2--solved")
+    assert saved(tab, figure, "SVG", "lite--lm_s8_n2--solved.svg").startswith(b"<svg")
+    assert saved(tab, figure, "PNG", "lite--lm_s8_n2--solved.png").startswith(b"\x89PNG")
+    tab.get_by_role("link", name="All entries of lite").click()
+    opened.ready()
+    assert tab.url.endswith("index.html#suite--lite")
+
+
+def test_draws_its_charts_and_gives_them_away(opened: Watch, site: Path) -> None:
+    tab = opened.tab
+    opened.draw_all()
+    for figure in tab.locator("#suite--lite figure").all():
+        svg = figure.locator("svg")
+        assert svg.count() == 1 and figure.locator("img").count() == 0
+        marks = ".mark-line path" if "--solved" in (name := figure.get_attribute("id") or "") else "path"
+        assert svg.locator(f".mark-group {marks}").count() >= (2 if "lm_s8_n4" in name else 3), name
+        label = figure.locator("[role=graphics-document]").get_attribute("aria-label")
+        assert label is not None and len(label) > 40
+    figure = tab.locator("#lite--lm_s8_n2--solved")
+    assert saved(tab, figure, "PNG", "lite--lm_s8_n2--solved.png").startswith(b"\x89PNG")
+    # From a server this is a download too; from a file it opens.
+    picture = figure.get_by_role("link", name="SVG").get_attribute("href")
+    assert picture is not None and (site / picture).read_bytes().startswith(b"<svg")
+
+
+def test_keeps_the_theme_that_was_chosen(browser: Browser, site: Path) -> None:
+    watch = Watch(browser, site, color_scheme="dark")
+    tab = watch.tab
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = tab.evaluate(ground)
+    watch.draw_all()
+    reference = tab.locator("#lite--lm_s8_n2--solved .lines_marks path, #lite--lm_s8_n2--solved .mark-line path").first
+    assert reference.get_attribute("stroke") == "#e8eaed"
+    tab.get_by_role("button", name="Light theme").focus()
+    tab.keyboard.press("Enter")
+    assert tab.evaluate(ground) != dark
+    tab.wait_for_function("document.querySelector('#lite--lm_s8_n2--solved .mark-line path')"
+                          "?.getAttribute('stroke') === '#1f2328'")  # fmt: skip
+    tab.reload()
+    watch.ready()
+    assert tab.evaluate("document.documentElement.dataset.theme") == "light"
+    tab.get_by_role("button", name="Dark theme").click()
+    assert tab.evaluate(ground) == dark
+    watch.close()
+
+
+@pytest.mark.parametrize("path", ["index.html", "entries/lite--mamba.html"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(browser: Browser, site: Path, path: str, scheme: Any) -> None:
+    watch = Watch(browser, site, path, color_scheme=scheme)
+    watch.tab.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    watch.draw_all()
+    found = watch.tab.evaluate(CONTRAST)
+    assert found["checked"] > 100
+    assert not found["weak"]
+    watch.close()
+
+
+@pytest.mark.parametrize("path", ["index.html", "entries/lite--mamba.html"])
+def test_a_phone_shows_no_wider_page_than_itself(browser: Browser, site: Path, path: str) -> None:
+    watch = Watch(browser, site, path, viewport={"width": 360, "height": 740})
+    tab = watch.tab
+    tab.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    watch.draw_all()
+    assert tab.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]") == [360, 360]
+    box = tab.locator("[role=region]").first
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth")  # the table scrolls in its own box
+    assert box.get_attribute("tabindex") == "0" and box.get_attribute("aria-label")
+    watch.close()
+
+
+def test_shows_one_suite_at_a_time(opened: Watch) -> None:
+    tab = opened.tab
+    lite, bad = tab.locator("#suite--lite"), tab.locator("#suite--bad")
+    assert lite.is_visible() and not bad.is_visible()
+    tab.get_by_role("navigation", name="Suites").get_by_role("link", name="bad").click()
+    assert bad.is_visible() and not lite.is_visible()
+    assert tab.locator("nav.suites [aria-current]").all_inner_texts() == ["bad"]
+    tab.go_back()
+    tab.wait_for_function("!document.getElementById('suite--lite').hidden")
+    assert not bad.is_visible()
+
+
+def test_hostile_text_is_shown_and_does_nothing(browser: Browser, site: Path) -> None:
+    watch = Watch(browser, site, "index.html#suite--bad")
+    tab = watch.tab
+    watch.draw_all()
+    shown = " ".join(column(tab, 2, "#overview--bad"))
+    for hostile in HOSTILE[:4]:
+        assert hostile in shown
+        tab.locator("#overview--bad_wrapper").get_by_role("searchbox").fill(hostile)
+        assert len(column(tab, 2, "#overview--bad")) == 1
+    tab.locator("#overview--bad_wrapper").get_by_role("searchbox").fill("")
+    sorter(tab, "Entry", "#overview--bad").click()
+    point = tab.locator("#bad--headline .mark-symbol path").nth(1)
+    point.scroll_into_view_if_needed()
+    point.hover()
+    tab.wait_for_function("document.getElementById('vg-tooltip-element')?.classList.contains('visible')")
+    assert any(hostile in tab.locator("#vg-tooltip-element").inner_text() for hostile in HOSTILE)
+    for hostile in HOSTILE[:2]:
+        tab.locator("#overview--bad tbody a", has_text=hostile).click()
+        watch.ready()
+        watch.draw_all()
+        assert HOSTILE[1] in tab.locator("#runs").inner_text()
+        assert tab.evaluate("typeof hacked") == "undefined"
+        assert tab.locator("main img[src=x], main script, [onerror], [onload], a[href^=javascript]").count() == 0
+        tab.go_back()
+        watch.ready()
+    assert tab.evaluate("typeof hacked") == "undefined"
+    watch.close()
+
+
+def test_without_scripts_everything_is_there(browser: Browser, site: Path) -> None:
+    watch = Watch(browser, site, java_script_enabled=False)
+    tab = watch.tab
+    assert column(tab, 2) == ["Transformer", "Mamba", "Rwkv"]
+    assert tab.locator("#suite--bad").is_visible()
+    picture = tab.locator("figure img").first
+    picture.scroll_into_view_if_needed()
+    assert picture.bounding_box()["height"] > 60  # type: ignore[index]
+    assert not tab.locator("button:visible").count()
+    watch.close()
