@@ -13,9 +13,7 @@ from leaderboard.records.record_files import find_records
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help="a record, or a folder with records at any depth"
-    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a record, or a folder with records at any depth")
     parser.add_argument("--format", choices=("json", "markdown"), help="default: a table for the eye")
 
 
