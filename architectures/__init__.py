@@ -1,4 +1,7 @@
-"""Sequence architectures, one file a paper, in plain PyTorch."""
+"""Sequence architectures, one file per paper, in plain PyTorch. A file in this folder is imported by that alone."""
+
+from importlib import import_module
+from pkgutil import iter_modules
 
 from architectures.gated_deltanet import GatedDeltaNet
 from architectures.mamba import Mamba
@@ -21,3 +24,6 @@ __all__ = [
     "Transformer",
     "register",
 ]
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

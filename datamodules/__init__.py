@@ -1,6 +1,11 @@
-"""Tasks: deterministic streams of token sequences, and the Lightning data modules that feed them to a trainer."""
+"""Tasks: deterministic streams of token sequences, and the Lightning data modules that feed them to a trainer.
+
+A file in this folder is imported by that alone, so a task of yours needs no line here.
+"""
 
 import sys
+from importlib import import_module
+from pkgutil import iter_modules
 
 from datamodules.automata import cellular_automata
 from datamodules.automata.cellular_automata import CellularAutomata
@@ -30,6 +35,9 @@ __all__ = [
     "dense_copy_loss_nats",
     "register_task",
 ]
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
 
 # Run folders written before the automata had a folder of their own name the class by this path.
 sys.modules["datamodules.cellular_automata"] = cellular_automata

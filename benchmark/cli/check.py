@@ -30,7 +30,7 @@ def run(args: Namespace) -> int:
     """Check and print; the exit code is 1 if anything failed, otherwise 0."""
     from rich.console import Console
 
-    from benchmark.speed.measure import one_thread
+    from benchmark.training.measure import one_thread
 
     load_plugins()
     classes = architectures_of_file(Path(args.name)) if args.name.endswith(".py") else [architecture(args.name)]

@@ -20,23 +20,21 @@ def run(args: Namespace) -> int:
         ValueError: one line, if the name cannot be used or a file is there already; nothing is written then.
     """
     load_plugins()
-    from benchmark.contract.scaffold import class_name, inside, package, require_name, write
+    from benchmark.contract.scaffold import inside, package, require_name, write
 
     name: str = args.name
     require_name(name)
     if args.out:
         folder = Path(args.out)
-        files, replaced, checked = package(name, folder), dict[Path, str](), str(folder / f"{name}.py")
+        files, checked = package(name, folder), str(folder / f"{name}.py")
         trained = f"fit --config {folder / f'{name}.yaml'} --data lm"
         install = [f"python -m pip install -e {folder}"]
     else:
-        files, replaced = inside(name)
-        checked, trained, install = name, f"fit --model {name} --data lm", []
-    write(files, replaced)
+        files, checked = inside(name), name
+        trained, install = f"fit --model {name} --data lm", list[str]()
+    write(files)
     for path in files:
         print(f"wrote    {path}")
-    for path in replaced:
-        print(f"changed  {path}: it imports {class_name(name)}")
     for command in [f"python -m benchmark check {checked}", *install, f"python -m benchmark {trained}"]:
         print(f"next     {command}")
     return 0

@@ -5,21 +5,26 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmark.config.plugins import load_plugins, plugins
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = ROOT / "configs" / "suites"
-ROOMS = {"architecture": ("architectures", "register"), "task": ("datamodules", "register_task")}
-"""Kinds of registered classes: the folder of ours, and the decorator that registers one."""
+ROOMS = {
+    "architecture": ("architectures", "register"),
+    "task": ("datamodules", "register_task"),
+    "metric": ("benchmark/metrics", "register_metric"),
+}
+"""Kinds of what is registered: the folder of ours, and the decorator that registers one."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class CatalogueItem:
     """Something with a name.
 
     Attributes:
-        kind: architecture, task or suite.
+        kind: architecture, task, metric or suite.
         name: as it is typed.
         summary: one line.
         origin: the module of a plugin that it comes from; empty if it is ours.
@@ -31,37 +36,41 @@ class Choice:
     origin: str = ""
 
 
-def catalogue() -> list[Choice]:
-    """Architectures, tasks and suites; what installed plugins register too, for which they are imported."""
-    classes = [Choice(kind, *found) for kind, room in ROOMS.items() for found in registered(ROOT / room[0], room[1])]
+def catalogue() -> list[CatalogueItem]:
+    """Architectures, metrics, tasks and suites; what installed plugins register too, for which they are imported."""
+    classes = [
+        CatalogueItem(kind, *found) for kind, room in ROOMS.items() for found in registered(ROOT / room[0], room[1])
+    ]
     if plugins():
         ours = {(choice.kind, choice.name) for choice in classes}
         classes += [choice for choice in _in_registries() if (choice.kind, choice.name) not in ours]
     return sorted(classes, key=lambda choice: (choice.kind, choice.name)) + [
-        Choice("suite", path.stem, path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("#").strip())
+        CatalogueItem("suite", path.stem, path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("#").strip())
         for path in sorted(SUITES.glob("*.yaml"))
     ]
 
 
 def registered(folder: Path, decorator: str) -> Iterator[tuple[str, str]]:
-    """Yield name and first docstring line of every class below a folder with ``@decorator("name")`` above it."""
+    """Yield name and first docstring line of everything below a folder that has ``@decorator("name")`` above it."""
     for path in folder.rglob("*.py"):
         source = path.read_text(encoding="utf-8")
         if f"@{decorator}(" not in source:
             continue
-        for cls in [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]:
+        for cls in [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef | ast.FunctionDef)]:
             for call in cls.decorator_list:
                 match call:
                     case ast.Call(func=ast.Name(id=used), args=[ast.Constant(value=str(name))]) if used == decorator:
                         yield name, (ast.get_docstring(cls) or "").partition("\n")[0]
 
 
-def _in_registries() -> Iterator[Choice]:
+def _in_registries() -> Iterator[CatalogueItem]:
     """Everything that is registered once the plugins are loaded."""
     load_plugins()
     from architectures import ARCHITECTURES
+    from benchmark.metrics import METRICS
     from datamodules import TASKS
 
-    for kind, classes in (("architecture", ARCHITECTURES), ("task", TASKS)):
+    registries: dict[str, dict[str, Any]] = {"architecture": ARCHITECTURES, "metric": METRICS, "task": TASKS}
+    for kind, classes in registries.items():
         for name, cls in classes.items():
-            yield Choice(kind, name, inspect.cleandoc(cls.__doc__ or "").partition("\n")[0], cls.__module__)
+            yield CatalogueItem(kind, name, inspect.cleandoc(cls.__doc__ or "").partition("\n")[0], cls.__module__)

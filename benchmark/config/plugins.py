@@ -1,4 +1,4 @@
-"""Architectures and tasks from elsewhere: other installed packages, and single files."""
+"""Architectures, tasks and metrics from elsewhere: other installed packages, and single files."""
 
 import importlib.util
 import sys
@@ -12,7 +12,7 @@ from benchmark.config.errors import said, unknown
 if TYPE_CHECKING:
     from architectures import SequenceModel
 
-GROUPS = ("emergence_benchmark.architectures", "emergence_benchmark.tasks")
+GROUPS = ("emergence_benchmark.architectures", "emergence_benchmark.tasks", "emergence_benchmark.metrics")
 
 
 def plugins() -> list[EntryPoint]:

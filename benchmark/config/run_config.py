@@ -10,8 +10,10 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from architectures import SequenceModel
+from benchmark.config.errors import unknown
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.seeds import parse_seeds
+from benchmark.metrics import METRICS
 from datamodules import TaskDataModule
 from leaderboard.records.record import Seeds
 
@@ -83,6 +85,7 @@ class RunConfig:
         picture: Draw the curves when the run ends.
         checkpoint_interval_s: Least time between checkpoints.
         keep_every: Steps between checkpoints that are kept; a multiple of protocol.eval_every.
+        metrics: Names of further metrics for the curves, like [entropy_nats].
         suite: Suite that the record names.
         cell: Cell of a suite that the record names.
 
@@ -106,6 +109,7 @@ class RunConfig:
     picture: bool = True
     checkpoint_interval_s: float = 10.0
     keep_every: int | None = None
+    metrics: list[str] | None = None
     suite: str | None = None
     cell: str | None = None
 
@@ -119,6 +123,12 @@ class RunConfig:
         every = self.protocol.eval_every
         if self.keep_every is not None and (self.keep_every < 1 or self.keep_every % every):
             raise ValueError(f"--keep_every must be a multiple of protocol.eval_every = {every}, got {self.keep_every}")
+        names = self.metrics or []
+        for name in names:
+            if name not in METRICS:
+                raise ValueError(unknown("metric", name, sorted(METRICS), " for --metrics"))
+            if names.count(name) > 1:
+                raise ValueError(f"--metrics names {name} twice")
         if self.seeds is not None and self.seed:
             raise ValueError("--seed and --seeds exclude each other")
         if self.precision in {"16", "16-mixed"} or (self.seeds is not None and self.precision == "16-true"):

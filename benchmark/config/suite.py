@@ -33,7 +33,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Choice(_Part):
+class TaskChoice(_Part):
     """A class by its registered name, or by its import path, and its options."""
 
     class_path: str
@@ -48,7 +48,7 @@ class Choice(_Part):
 class Cell(_Part):
     """A task, its difficulty and the protocol."""
 
-    data: Choice
+    data: TaskChoice
     protocol: Options = {}
     model: Options = {}
     optimizer: Options = {}
@@ -140,5 +140,5 @@ def _problem(error: ValidationError) -> str:
         return f"{where}: {problem['msg']}"
     place: type[_Part] = Suite
     if parents:
-        place = Setup if parents[0] == "architectures" else Choice if parents[-1] == "data" else Cell
+        place = Setup if parents[0] == "architectures" else TaskChoice if parents[-1] == "data" else Cell
     return f"{'.'.join(parents) or 'top level'}: {unknown('key', key, place.model_fields)}"

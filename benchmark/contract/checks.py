@@ -20,7 +20,7 @@ from torch import Tensor
 
 from architectures import SequenceModel
 from architectures.model import ModelState
-from benchmark.contract.training import cross_entropy, step_on
+from benchmark.contract.steps import cross_entropy, step_on
 from datamodules import CellularAutomata, LinearMap, States
 
 SMALL = {"d_model": 32, "n_layers": 2, "n_heads": 4}

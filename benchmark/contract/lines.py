@@ -10,8 +10,8 @@ from typing import Any, Literal
 from architectures import SequenceModel
 from benchmark.config.errors import said
 from benchmark.contract.checks import CHECKS, TRAINING_CHECKS, Check, NotOffered, small, variants
-from benchmark.speed.measure import VOCAB_SIZE, TrainingStep, cpu_seconds
 from benchmark.training.ensemble import Ensemble
+from benchmark.training.measure import VOCAB_SIZE, TrainingStep, cpu_seconds
 
 BATCH_SIZE, LENGTH, STEPS = 8, 512, 3
 """What speed is measured on, and of how many steps the fastest counts."""

@@ -3,7 +3,6 @@
 import ast
 import builtins
 import keyword
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -17,7 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = Path(__file__).with_name("starting_point.py")
 """A whole architecture; its names `starting_point` and `StartingPoint` are replaced by the new ones."""
 
-LINE_LENGTH = 120
 LONGEST_NAME = 24
 """With longer names the template's lines would have to be broken anew."""
 
@@ -99,39 +97,19 @@ def title(name: str) -> str:
     return name.replace("_", " ").strip().capitalize()
 
 
-def inside(name: str) -> tuple[dict[Path, str], dict[Path, str]]:
-    """New files and changed ones, with their contents, of an architecture in this checkout.
+def inside(name: str) -> dict[Path, str]:
+    """New files, with their contents, of an architecture in this checkout, which imports whatever lies in the folder.
 
     Raises:
-        ValueError: if the suite is not run from a checkout, or its list of architectures is not as expected.
+        ValueError: if the suite is not run from a checkout.
     """
-    init = ROOT / "architectures" / "__init__.py"
     if not (ROOT / "pyproject.toml").is_file():
         raise ValueError("the suite is installed, not checked out: give --out FOLDER for a package of your own")
-    files = {
+    return {
         ROOT / "architectures" / f"{name}.py": rendered(name),
         ROOT / "configs" / "arch" / f"{name}.yaml": OF_WIDTH.format(name=name, title=title(name)),
         ROOT / "configs" / "arch" / f"{name}_parameters.yaml": OF_PARAMETERS.format(name=name, title=title(name)),
     }
-    try:
-        return files, {init: with_import(init.read_text(), name)}
-    except (StopIteration, SyntaxError) as error:
-        raise ValueError(f"{init}: no imports and no __all__ to add '{name}' to") from error
-
-
-def with_import(source: str, name: str) -> str:
-    """`architectures/__init__.py` with one more import and one more name in ``__all__``, both in order."""
-    lines, body = source.splitlines(), ast.parse(source).body
-    module = f"architectures.{name}"
-    imports = [node for node in body if isinstance(node, ast.ImportFrom) and (node.module or "") > "architectures."]
-    later = next((node.lineno - 1 for node in imports if (node.module or "") > module), None)
-    listed = next(n for n in body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__")
-    names = [f'"{entry}"' for entry in sorted({*ast.literal_eval(listed.value), class_name(name)})]
-    short = f"__all__ = [{', '.join(names)}]"
-    tall = ["__all__ = [", *(f"    {entry}," for entry in names), "]"]
-    lines[listed.lineno - 1 : listed.end_lineno] = [short] if len(short) <= LINE_LENGTH else tall
-    at = (imports[-1].end_lineno or 0) if later is None else later
-    return "\n".join([*lines[:at], f"from {module} import {class_name(name)}", *lines[at:], ""])
 
 
 def package(name: str, folder: Path) -> dict[Path, str]:
@@ -152,8 +130,8 @@ def package(name: str, folder: Path) -> dict[Path, str]:
     }
 
 
-def write(files: Mapping[Path, str], replaced: Mapping[Path, str]) -> None:
-    """Write new files, then replace others at once; whatever goes wrong, all is as it was before.
+def write(files: Mapping[Path, str]) -> None:
+    """Write new files; whatever goes wrong, all is as it was before.
 
     Raises:
         ValueError: if one of the new files is there already.
@@ -170,10 +148,6 @@ def write(files: Mapping[Path, str], replaced: Mapping[Path, str]) -> None:
                 made.append(folder)
             made.append(path)
             path.write_text(text)
-        for path, text in replaced.items():
-            made.append(beside := path.with_name(f"{path.name}.new"))
-            beside.write_text(text)
-            os.replace(beside, path)
     except BaseException:  # Ctrl-C too
         for path in reversed(made):
             if path.is_dir():

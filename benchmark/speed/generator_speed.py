@@ -50,7 +50,7 @@ def numpy_cellular_automata(task: CellularAutomata, batch_size: int, rng: np.ran
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GeneratorTiming:
     """Tokens a second of one task at one batch size."""
 
     task: str
@@ -76,7 +76,7 @@ def _seconds_per_call(make: Callable[[], object], limit_s: float) -> float:
 
 def compare(
     task: Task, loop: Callable[[int], object], batch_tokens: int, rounds: int = ROUNDS, round_s: float = ROUND_SECONDS
-) -> Comparison:
+) -> GeneratorTiming:
     """Time `task.batch` and `loop(batch_size)` in turns; the best of the rounds counts for each."""
     batch_size = max(1, batch_tokens // task.n_tokens)
     loop_size = min(batch_size, max(1, BATCH_TOKENS[0] // task.n_tokens))  # a loop is no faster at a larger batch
@@ -86,7 +86,7 @@ def compare(
         ours.append(_seconds_per_call(lambda: task.batch(1, batch_size), round_s))
         theirs.append(_seconds_per_call(lambda: loop(loop_size), round_s))
     n_tokens = task.n_tokens
-    return Comparison(
+    return GeneratorTiming(
         task.name, batch_size * n_tokens, batch_size * n_tokens / min(ours), loop_size * n_tokens / min(theirs)
     )
 

@@ -18,9 +18,9 @@ from torch import nn
 from architectures import ARCHITECTURES
 from benchmark.config.errors import said
 from benchmark.config.plugins import architecture
-from benchmark.speed.measure import TrainingStep, cpu_seconds, one_thread, peak_bytes, sized
 from benchmark.speed.peers import PEERS
 from benchmark.sweeps.sources import bases
+from benchmark.training.measure import TrainingStep, cpu_seconds, one_thread, peak_bytes, sized
 
 D_MODEL, N_LAYERS, TOKENS = 128, 2, 4096
 """Size of every model, and tokens a step at every length."""
@@ -48,7 +48,7 @@ class Timing:
 
 
 @dataclass
-class Entry:
+class TimedModel:
     """A model to measure.
 
     Attributes:
@@ -114,7 +114,7 @@ def chosen_cell(suite: str, cell: str, names: str) -> SuiteCell:
     return SuiteCell(f"{first[0].suite}/{first[0].cell}", {base.architecture: base.content for base in first})
 
 
-def chosen(names: str, peers: bool) -> list[Entry]:
+def chosen(names: str, peers: bool) -> list[TimedModel]:
     """What to measure, the baseline first.
 
     Args:
@@ -127,10 +127,10 @@ def chosen(names: str, peers: bool) -> list[Entry]:
     asked = [name.strip() for name in names.split(",")] if names else list(ARCHITECTURES)
     classes = {name: architecture(name) for name in (BASELINE, *asked)}
     size = {"d_model": D_MODEL, "n_layers": N_LAYERS}
-    entries = [Entry(name, partial(sized, cls, **size)) for name, cls in classes.items()]
+    entries = [TimedModel(name, partial(sized, cls, **size)) for name, cls in classes.items()]
     for peer in PEERS if peers else ():
         build = partial(peer.build, D_MODEL, N_LAYERS)
-        entries.append(Entry(f"transformers: {peer.name}", build, peer.longest, peer.most_tokens, ours=False))
+        entries.append(TimedModel(f"transformers: {peer.name}", build, peer.longest, peer.most_tokens, ours=False))
     return entries
 
 
@@ -146,7 +146,7 @@ def parsed_lengths(text: str) -> list[int]:
     return sorted({int(word) for word in words})
 
 
-def measure(entries: list[Entry], lengths: list[int], rounds: int) -> None:
+def measure(entries: list[TimedModel], lengths: list[int], rounds: int) -> None:
     """Fill in the timings of every entry."""
     console = Console(stderr=True)
     with one_thread(), Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -8,9 +8,9 @@ import torch
 
 from architectures import SequenceModel
 from benchmark.speed import pages
-from benchmark.speed.lengths import BASELINE, D_MODEL, N_LAYERS, TOKENS, Entry
-from benchmark.speed.measure import VOCAB_SIZE, one_thread
+from benchmark.speed.lengths import BASELINE, D_MODEL, N_LAYERS, TOKENS, TimedModel
 from benchmark.training.environment import hardware, versions
+from benchmark.training.measure import VOCAB_SIZE, one_thread
 
 NONE = "-"
 
@@ -24,7 +24,7 @@ def header(lengths: list[int]) -> list[str]:
     return [*names, f"KiB a token, L = {longest}", f": {BASELINE}'s, L = {shorter}"]
 
 
-def rows(entries: list[Entry], lengths: list[int]) -> list[list[str]]:
+def rows(entries: list[TimedModel], lengths: list[int]) -> list[list[str]]:
     """One line an entry that could be measured, in the order of `header`."""
     shorter, longest = lengths[-2:][0], lengths[-1]
     baseline = next(entry for entry in entries if entry.name == BASELINE).timings
@@ -57,7 +57,7 @@ def rows(entries: list[Entry], lengths: list[int]) -> list[list[str]]:
     return table
 
 
-def notes(entries: list[Entry], lengths: list[int], rounds: int) -> list[str]:
+def notes(entries: list[TimedModel], lengths: list[int], rounds: int) -> list[str]:
     """What the figures are, how they were taken, on what; and what could not be measured."""
     timings = [timing for entry in entries for timing in entry.timings.values()]
     late = [median(timing.seconds) / min(timing.seconds) - 1 for timing in timings]
@@ -89,11 +89,11 @@ def notes(entries: list[Entry], lengths: list[int], rounds: int) -> list[str]:
     return [line for line in lines if line]
 
 
-def print_table(entries: list[Entry], lengths: list[int], rounds: int) -> None:
+def print_table(entries: list[TimedModel], lengths: list[int], rounds: int) -> None:
     """Print it."""
     pages.print_table(header(lengths), rows(entries, lengths), notes(entries, lengths, rounds))
 
 
-def markdown(entries: list[Entry], lengths: list[int], rounds: int) -> str:
+def markdown(entries: list[TimedModel], lengths: list[int], rounds: int) -> str:
     """The same as a section of a Markdown page."""
     return pages.markdown_section("Lengths", header(lengths), rows(entries, lengths), notes(entries, lengths, rounds))

@@ -29,8 +29,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from benchmark.config.parser import parse
 from benchmark.config.suite import read_yaml
+from benchmark.metrics.held_out import next_token_loss
 from benchmark.speed.seed_step import Content
-from benchmark.training.metrics import next_token_loss
 from benchmark.training.module import EmergenceModule
 from benchmark.training.run import Run, build
 
@@ -46,7 +46,7 @@ def now() -> Clock:
 
 
 @dataclass(frozen=True)
-class Cell:
+class MeasuredCell:
     """A configuration to measure, how many blocks, and the ratio not to be exceeded."""
 
     name: str
@@ -56,8 +56,8 @@ class Cell:
 
 
 CELLS = (
-    Cell("paper's lm", {"model": "transformer", "data": "lm"}, 4, 1.05),
-    Cell("quickstart", read_yaml(Path(__file__).parents[2] / "configs" / "quickstart.yaml"), 12, 1.15),
+    MeasuredCell("paper's lm", {"model": "transformer", "data": "lm"}, 4, 1.05),
+    MeasuredCell("quickstart", read_yaml(Path(__file__).parents[2] / "configs" / "quickstart.yaml"), 12, 1.15),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from benchmark.speed.measure import VOCAB_SIZE
+from benchmark.training.measure import VOCAB_SIZE
 
 
 class Logits(nn.Module):

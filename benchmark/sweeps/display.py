@@ -15,7 +15,7 @@ from rich.text import Text
 
 from benchmark.sweeps.engines.worker import LOG
 from benchmark.sweeps.plan import Unit
-from benchmark.sweeps.progress import Progress, Row, duration
+from benchmark.sweeps.progress import CellProgress, Progress, duration
 from benchmark.training.display.terminal import is_live
 
 Item = TypeVar("Item")
@@ -124,7 +124,7 @@ def table_of(progress: Progress, most_rows: int | None = None) -> Table:
     return table
 
 
-def _interest(row: Row) -> int:
+def _interest(row: CellProgress) -> int:
     return 0 if row.running else 1 if row.left else 2
 
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from benchmark.sweeps.display import Display
 from benchmark.sweeps.engines.engine import Ended, Engine
-from benchmark.sweeps.plan import Entry, Plan, Unit
+from benchmark.sweeps.plan import Plan, PlanEntry, Unit
 from benchmark.sweeps.progress import Progress
 from benchmark.sweeps.state import outcome
 from benchmark.training.folder.lock import LOCK, is_taken, take
@@ -189,16 +189,16 @@ class Driver:
             case Ended.FAILED:
                 self._failed(entry, unit, reason)
 
-    def _add(self, entry: Entry, unit: Unit, record: Record) -> None:
+    def _add(self, entry: PlanEntry, unit: Unit, record: Record) -> None:
         self._records[unit] = record
         self.progress.add(entry, record)
 
-    def _done(self, entry: Entry, unit: Unit, record: Record) -> None:
+    def _done(self, entry: PlanEntry, unit: Unit, record: Record) -> None:
         self._add(entry, unit, record)
         step = record.primary_step
         self.display.ended(self.progress, unit, record.status + ("" if step is None else f" at step {step}"))
 
-    def _failed(self, entry: Entry, unit: Unit, reason: str) -> None:
+    def _failed(self, entry: PlanEntry, unit: Unit, reason: str) -> None:
         reason = " ".join(reason.split())
         self.progress.fail(entry, unit, reason)
         self.display.ended(self.progress, unit, f"failed: {reason}")

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.config.parser import parse
-from benchmark.speed.measure import cpu_seconds, one_thread
 from benchmark.sweeps.display import tracked
-from benchmark.sweeps.plan import Entry, Plan
+from benchmark.sweeps.plan import Plan, PlanEntry
 from benchmark.sweeps.progress import duration, run_seconds
 from benchmark.sweeps.state import outcome
+from benchmark.training.measure import cpu_seconds, one_thread
 from benchmark.training.run import Run, build
 from datamodules import Rows
 
@@ -30,7 +30,7 @@ class Estimate:
         run_s: seconds of one run.
     """
 
-    entry: Entry
+    entry: PlanEntry
     todo: int = 0
     done_s: list[float] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)

@@ -37,7 +37,7 @@ class Unit:
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class PlanEntry:
     """An architecture on a cell: all seeds of it.
 
     Args:
@@ -78,10 +78,10 @@ class Plan:
         seeds: of each of them.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[PlanEntry, ...]
     seeds: tuple[int, ...]
 
-    def runs(self) -> Iterator[tuple[Entry, int]]:
+    def runs(self) -> Iterator[tuple[PlanEntry, int]]:
         """Every run: seed after seed, so that all cells fill evenly."""
         for seed in self.seeds:
             for entry in self.entries:

@@ -14,7 +14,7 @@ from benchmark.config.parser import parse, parse_value, to_yaml
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.run_config import OF_ONE_RUN, RunConfig, data_options, model_options
 from benchmark.sweeps.display import tracked
-from benchmark.sweeps.plan import Entry, Plan
+from benchmark.sweeps.plan import Plan, PlanEntry
 from benchmark.sweeps.sources import Base, bases
 from benchmark.training.run import build
 from datamodules import TASKS
@@ -77,12 +77,12 @@ class _Planner:
         self.seed = seed
         self._values: dict[tuple[str, ...], Any] = {}
 
-    def entries(self, base: Base, axes: Sequence[Axis], altered: bool) -> list[Entry]:
+    def entries(self, base: Base, axes: Sequence[Axis], altered: bool) -> list[PlanEntry]:
         """An architecture on a cell, at every point of the grid."""
         config = read(base.content, base.source)
         return [self._entry(base, config, point, altered) for point in points(axes)]
 
-    def _entry(self, base: Base, config: RunConfig, point: Mapping[str, Value], altered: bool) -> Entry:
+    def _entry(self, base: Base, config: RunConfig, point: Mapping[str, Value], altered: bool) -> PlanEntry:
         name = name_of(base.cell, point)
         source = base.source if not point else f"{base.source}, {name.partition(',')[2]}"
         try:
@@ -94,7 +94,7 @@ class _Planner:
         whole = {**without_run(config), "cell": name}
         if base.of_suite and not altered:
             whole["suite"] = base.suite
-        return Entry(base.suite, name, base.architecture, yaml.safe_dump(whole, sort_keys=False), identity)
+        return PlanEntry(base.suite, name, base.architecture, yaml.safe_dump(whole, sort_keys=False), identity)
 
     def _parsed(self, base: Base, key: str, value: Value) -> Any:
         """A value as the parser understands it."""

@@ -3,12 +3,12 @@
 import time
 from dataclasses import dataclass, field
 
-from benchmark.sweeps.plan import Entry, Plan, Unit
+from benchmark.sweeps.plan import Plan, PlanEntry, Unit
 from leaderboard.records.record import Record
 
 
 @dataclass
-class Row:
+class CellProgress:
     """All seeds of an architecture on a cell.
 
     Attributes:
@@ -44,7 +44,7 @@ class Progress:
     """Counts what has ended, and guesses how long the rest takes."""
 
     def __init__(self, plan: Plan) -> None:
-        self.rows = {entry: Row(len(plan.seeds)) for entry in plan.entries}
+        self.rows = {entry: CellProgress(len(plan.seeds)) for entry in plan.entries}
         self.failures: list[Failure] = []
         self._started = time.monotonic()
 
@@ -63,7 +63,7 @@ class Progress:
         """Units that are done or have failed."""
         return self.n - sum(row.left for row in self.rows.values())
 
-    def add(self, entry: Entry, record: Record) -> None:
+    def add(self, entry: PlanEntry, record: Record) -> None:
         """Count a unit that is done."""
         row = self.rows[entry]
         row.done += 1
@@ -71,7 +71,7 @@ class Progress:
         row.run_s.append(run_seconds(record))
         row.steps += record.steps
 
-    def fail(self, entry: Entry, unit: Unit, reason: str) -> None:
+    def fail(self, entry: PlanEntry, unit: Unit, reason: str) -> None:
         """Count a unit that failed."""
         self.rows[entry].failed += 1
         self.failures.append(Failure(unit, reason))

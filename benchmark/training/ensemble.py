@@ -19,7 +19,7 @@ from torch.func import vmap
 
 from architectures import SequenceModel
 from architectures.ops.over_seeds import AttentionOverSeeds
-from benchmark.training.metrics import next_token_loss
+from benchmark.metrics.held_out import next_token_loss
 
 TRIAL_LENGTH = 8
 """Tokens a sequence in the trial of mapping."""

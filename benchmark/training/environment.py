@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from architectures import SequenceModel
-from benchmark.training.metrics import next_token_loss
+from benchmark.metrics.held_out import next_token_loss
 from datamodules import Task
 from leaderboard.records.record import Git, Hardware
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from architectures import SequenceModel
 from benchmark.config.protocol import OptimizerConfig, Protocol
+from benchmark.metrics.held_out import Evaluation, HeldOutMetrics
 from benchmark.training.ensemble import Ensemble, logits_of
 from benchmark.training.folder.old_checkpoints import upgrade
-from benchmark.training.metrics import Evaluation, HeldOutMetrics
 from benchmark.training.step import Step
 from datamodules import Rows, Task, TaskEnsemble
 
@@ -37,6 +37,7 @@ class EmergenceModule(LightningModule):
         seeds: numbers of the seeds.
         batch_size: sequences of every seed in a step.
         use_cuda_graph: capture the step on a CUDA device.
+        metrics: names of registered metrics to add to an evaluation.
 
     Attributes:
         model: the only seed's model itself, or an `Ensemble`.
@@ -58,6 +59,7 @@ class EmergenceModule(LightningModule):
         seeds: Sequence[int] = (0,),
         batch_size: int,
         use_cuda_graph: bool = False,
+        metrics: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -66,7 +68,8 @@ class EmergenceModule(LightningModule):
         self.task_of = dict(zip(seeds, tasks, strict=True))
         self.optimizer_config, self.protocol = optimizer, protocol
         self.seeds, self.batch_size, self.use_cuda_graph = list(seeds), batch_size, use_cuda_graph
-        self.held_out = HeldOutMetrics(self.task, len(self.seeds))
+        self.metrics = tuple(metrics)
+        self.held_out = HeldOutMetrics(self.task, len(self.seeds), self.metrics)
         self.evaluations: dict[int, Evaluation] = {}
         self.evaluation: Evaluation | None = None
         self.losses: list[Tensor] = []
@@ -121,7 +124,7 @@ class EmergenceModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start a pass over the held-out sets."""
-        self.held_out = HeldOutMetrics(self.task, len(self.seeds)).to(self.device)
+        self.held_out = HeldOutMetrics(self.task, len(self.seeds), self.metrics).to(self.device)
 
     def validation_step(self, batch: Rows, batch_idx: int) -> None:
         """Add a chunk of every seed's held-out sequences."""
@@ -168,8 +171,8 @@ class EmergenceModule(LightningModule):
         self.seeds = list(seeds)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Which seeds the stacked tensors belong to."""
-        checkpoint["seeds"] = list(self.seeds)
+        """Add the seeds that the stacked tensors belong to, and the metrics that the curves have."""
+        checkpoint["seeds"], checkpoint["metrics"] = list(self.seeds), list(self.metrics)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Before the weights are loaded: those of seeds that had ended are not among them."""

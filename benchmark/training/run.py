@@ -18,6 +18,7 @@ from benchmark.config.errors import BenchmarkError
 from benchmark.config.identity import RunIdentity
 from benchmark.config.parser import built_trainer_options, to_yaml
 from benchmark.config.run_config import RunConfig
+from benchmark.metrics.held_out import Evaluation
 from benchmark.training.display.progress_bar import EmergenceProgressBar
 from benchmark.training.folder.checkpoint import CHECKPOINT, Checkpointer, Interrupted, check_checkpoint
 from benchmark.training.folder.layout import (
@@ -33,7 +34,6 @@ from benchmark.training.folder.lock import training_in
 from benchmark.training.folder.recorder import Diverged, Recorder
 from benchmark.training.folder.seed_log import SeedLog
 from benchmark.training.members import Member, members_of
-from benchmark.training.metrics import Evaluation
 from benchmark.training.module import EmergenceModule
 from benchmark.training.processes import check_shares, end_others, is_first, leave, plan_processes
 from benchmark.training.trainer import make_trainer, quiet
@@ -90,6 +90,7 @@ class Run:
             seeds=[member.seed for member in members],
             batch_size=data.batch_size,
             use_cuda_graph=config.cuda_graph and config.seeds is not None,
+            metrics=config.metrics or (),
         )
         self.outcome: Outcome | None = None
         self.step = 0
@@ -214,11 +215,8 @@ class Run:
         options = built_trainer_options(self.config.trainer)
         n_processes = plan_processes(options)
         check_shares(self.data.batch_size, n_processes, many_seeds=self.many)
-        if resume_from is not None and "optimizer_states" not in check_checkpoint(resume_from, self.identity):
-            raise BenchmarkError(
-                f"{resume_from}: holds weights only, of one of many seeds or kept along the way: training cannot go on"
-                " from it; resume the folder of the whole run"
-            )
+        if resume_from is not None:
+            self._require_resumable(resume_from)
         if self.folder is None:
             self.folder = self._made_folder(resume_from)
         with ExitStack() as held:
@@ -293,6 +291,18 @@ class Run:
         return recorder.logs[self.members[0].seed]
 
     @quiet()
+    def _require_resumable(self, path: Path) -> None:
+        checkpoint = check_checkpoint(path, self.identity)
+        if "optimizer_states" not in checkpoint:
+            raise BenchmarkError(
+                f"{path}: holds weights only, of one of many seeds or kept along the way: training cannot go on"
+                " from it; resume the folder of the whole run"
+            )
+        if (there := checkpoint.get("metrics", [])) != (here := list(self.module.metrics)):
+            raise BenchmarkError(
+                f"{path}: was made with metrics = {there}, this run has {here}: resume with the config.yaml beside it"
+            )
+
     def evaluate(self, split: Split = "eval", *, checkpoint: Path | None = None) -> Evaluation:
         """Metrics on held-out sequences: the mean over seeds; those of each seed are in `evaluations`.
 

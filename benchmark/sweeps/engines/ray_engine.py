@@ -18,7 +18,7 @@ from benchmark.config.errors import InUse
 from benchmark.sweeps.engines.engine import Ended, Engine
 from benchmark.sweeps.engines.local import last_line
 from benchmark.sweeps.engines.ray_cluster import connect
-from benchmark.sweeps.engines.ray_node import GRACE_S, Result, run_unit
+from benchmark.sweeps.engines.ray_node import GRACE_S, UnitResult, run_unit
 from benchmark.sweeps.engines.worker import LOG
 from benchmark.sweeps.plan import Unit
 from benchmark.sweeps.state import make_folder
@@ -84,14 +84,14 @@ class RayEngine(Engine):
     def _result(self, task: Any, unit: Unit) -> tuple[Ended, str]:
         """How a task ended, and its unit with it."""
         try:
-            result: Result = self._ray.get(task)
+            result: UnitResult = self._ray.get(task)
         except self._ray.exceptions.RayTaskError as error:  # raised by our code, on the node
             return Ended.FAILED, " ".join(f"on a node: {error.cause!r}".split())
         except self._ray.exceptions.RayError as error:  # raised by Ray: worker, node or result is gone
             return Ended.LOST, f"its worker or node went away ({type(error).__name__})"
         return self._kept(result, unit)
 
-    def _kept(self, result: Result, unit: Unit) -> tuple[Ended, str]:
+    def _kept(self, result: UnitResult, unit: Unit) -> tuple[Ended, str]:
         """Put what a run left where it belongs, and see how it ended."""
         try:
             status = deliver(result, self.out / unit.folder)
@@ -108,7 +108,7 @@ class RayEngine(Engine):
         reason = last_line(self.out / unit.folder / LOG) or f"exit code {result.exit_code}"
         return Ended.FAILED, f"{reason} (on {result.node})"
 
-    def _compare(self, result: Result) -> None:
+    def _compare(self, result: UnitResult) -> None:
         """Warn where other code ran than this process's; once a node, since Python leaves out a repeated warning."""
         content = result.files.get(RECORD)
         if content is None:
@@ -134,7 +134,7 @@ class RayEngine(Engine):
             self._disconnect()
 
 
-def deliver(result: Result, folder: Path) -> str | None:
+def deliver(result: UnitResult, folder: Path) -> str | None:
     """Put the files of a run into its folder, the record last; a kill at any moment leaves no half of a file.
 
     Args:

@@ -30,7 +30,7 @@ GRACE_S = 5.0
 
 
 @dataclass(frozen=True)
-class Result:
+class UnitResult:
     """What is left of a run on a node.
 
     Args:
@@ -44,7 +44,7 @@ class Result:
     node: str
 
 
-def run_unit(config: str) -> Result:
+def run_unit(config: str) -> UnitResult:
     """Carry out a run in a temporary folder of this node; cancelling it ends its process.
 
     Args:
@@ -66,7 +66,7 @@ def run_unit(config: str) -> Result:
             process.join()
         assert process.exitcode is not None
         files = {name: (folder / name).read_bytes() for name in SENT_BACK if (folder / name).exists()}
-        return Result(process.exitcode, files, platform.node())
+        return UnitResult(process.exitcode, files, platform.node())
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.config.identity import RunIdentity
+from benchmark.metrics.held_out import Evaluation
 from benchmark.training.emergence import hits_of
-from benchmark.training.metrics import Evaluation
 from datamodules import Task
 from leaderboard.records.record import Hit, Record
 

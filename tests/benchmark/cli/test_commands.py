@@ -12,7 +12,7 @@ import pytest
 from architectures import ARCHITECTURES
 from benchmark.__main__ import COMMANDS, LIGHTNING, main
 from benchmark.config import plugins
-from benchmark.config.catalogue import Choice, catalogue, registered
+from benchmark.config.catalogue import CatalogueItem, catalogue, registered
 from datamodules import TASKS
 
 HEAVY = {"lightning", "numpy", "pandas", "torch"}
@@ -170,7 +170,7 @@ def test_what_plugins_register_is_listed_with_its_module(monkeypatch: pytest.Mon
         found = catalogue()
     assert len(caught) == len(plugins.GROUPS)
     assert set(found) - set(ours) == {
-        Choice("architecture", "outside", "Of a plugin.", __name__),
-        Choice("task", "outside_task", "Of a plugin.", __name__),
+        CatalogueItem("architecture", "outside", "Of a plugin.", __name__),
+        CatalogueItem("task", "outside_task", "Of a plugin.", __name__),
     }
     assert set(ours) < set(found)

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from architectures import ARCHITECTURES, MLPMixer, SequenceModel, Transformer
 from benchmark.__main__ import main
 from benchmark.speed import lengths
-from benchmark.speed.lengths import Entry, Timing
+from benchmark.speed.lengths import TimedModel, Timing
 from benchmark.speed.lengths_table import header, markdown, rows
-from benchmark.speed.measure import VOCAB_SIZE, TrainingStep, cpu_seconds, one_thread, peak_bytes, sized
 from benchmark.speed.peers import PEERS, Peer
+from benchmark.training.measure import VOCAB_SIZE, TrainingStep, cpu_seconds, one_thread, peak_bytes, sized
 
 MIB = 2**20
 
@@ -104,9 +104,11 @@ def test_one_thread_leaves_threads_and_random_state_as_they_were() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def entry(name: str, model: SequenceModel, timings: dict[int, tuple[list[float], int | None]], **kwargs: Any) -> Entry:
+def entry(
+    name: str, model: SequenceModel, timings: dict[int, tuple[list[float], int | None]], **kwargs: Any
+) -> TimedModel:
     """An entry with the given seconds and bytes, of steps of 100 tokens."""
-    found = Entry(name, lambda length: model, **kwargs)
+    found = TimedModel(name, lambda length: model, **kwargs)
     for length, (seconds, size) in timings.items():
         step = TrainingStep(model, 1, 4)
         step.n_tokens = 100
@@ -120,7 +122,7 @@ def test_the_table_worked_out_by_hand() -> None:
         entry("transformer", transformer, {8: ([3, 2], None), 16: ([1, 4], 51_200), 32: ([2, 2], 102_400)}),
         entry("mlp_mixer", mixer, {8: ([1], None), 16: ([2, 5], 25_600), 32: ([9, 5], 153_600)}),
         entry("transformers: X", transformer, {8: ([8, 9], None)}, longest=8, most_tokens=100, ours=False),
-        Entry("broken", lambda length: mixer, error="RuntimeError: no"),
+        TimedModel("broken", lambda length: mixer, error="RuntimeError: no"),
     ]
     assert header([8, 16, 32]) == [
         "model", "backend", "parameters", "L = 8", "L = 16", "L = 32",

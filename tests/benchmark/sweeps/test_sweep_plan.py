@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from benchmark.config.grid import parse_grid
-from benchmark.sweeps.plan import Entry, Plan
+from benchmark.sweeps.plan import Plan, PlanEntry
 from benchmark.sweeps.planning import make_plan
 from tests.helpers.sweep_helpers import LONG, SUITE
 
@@ -32,7 +32,7 @@ def make(tmp_path: Path) -> Make:
     return plan
 
 
-def config_of(entry: Entry) -> dict[str, Any]:
+def config_of(entry: PlanEntry) -> dict[str, Any]:
     return yaml.safe_load(entry.config)
 
 

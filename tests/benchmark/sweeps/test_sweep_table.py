@@ -8,7 +8,7 @@ from rich.console import Console
 
 from benchmark.sweeps.display import Screen, print_summary, table_of
 from benchmark.sweeps.engines.worker import LOG
-from benchmark.sweeps.plan import Entry, Plan
+from benchmark.sweeps.plan import Plan, PlanEntry
 from benchmark.sweeps.planning import make_plan
 from benchmark.sweeps.progress import Progress, duration
 from benchmark.sweeps.state import make_folder
@@ -38,7 +38,7 @@ def timed(record: Record, train_s: float, eval_s: float, steps: int = 40, status
     )
 
 
-def running(progress: Progress, entry: Entry, n: int) -> None:
+def running(progress: Progress, entry: PlanEntry, n: int) -> None:
     progress.rows[entry].running = n
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from hypothesis import given
 
+from benchmark.metrics.held_out import Evaluation
 from benchmark.training.emergence import hits_of
 from benchmark.training.folder.seed_log import SeedLog
-from benchmark.training.metrics import Evaluation
 from datamodules import Target
 from leaderboard.records.record import Hit
 from tests.oracles import hitting_step as oracle

@@ -12,8 +12,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from architectures import ARCHITECTURES, SequenceModel
 from benchmark.config.protocol import OptimizerConfig
+from benchmark.metrics.held_out import next_token_loss
 from benchmark.training.ensemble import Ensemble, clip_per_seed_, loss_of_each_seed
-from benchmark.training.metrics import next_token_loss
 from datamodules.linear_map import LinearMap
 from tests.oracles.optimizer import adamw
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmark.metrics.held_out import next_token_loss
 from benchmark.training.ensemble import Ensemble, clip_per_seed_, loss_of_each_seed
-from benchmark.training.metrics import next_token_loss
 from tests.helpers.toy_architectures import (
     B,
     Branches,

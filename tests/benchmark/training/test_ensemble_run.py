@@ -12,9 +12,9 @@ import torch
 
 from architectures import ARCHITECTURES
 from benchmark.__main__ import main
+from benchmark.metrics.held_out import HeldOutMetrics
 from benchmark.training.folder.checkpoint import CHECKPOINT
 from benchmark.training.folder.layout import CONFIG
-from benchmark.training.metrics import HeldOutMetrics
 from benchmark.training.module import EmergenceModule
 from benchmark.training.step import Step
 from datamodules import CellularAutomata, LinearMap, Task

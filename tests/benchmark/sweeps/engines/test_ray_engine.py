@@ -14,7 +14,7 @@ from benchmark.config.errors import InUse
 from benchmark.sweeps.engines import ray_engine, ray_node
 from benchmark.sweeps.engines.engine import Ended
 from benchmark.sweeps.engines.ray_engine import RayEngine, deliver
-from benchmark.sweeps.engines.ray_node import Result
+from benchmark.sweeps.engines.ray_node import UnitResult
 from benchmark.sweeps.engines.worker import LOG
 from benchmark.sweeps.plan import Unit
 from benchmark.training import environment
@@ -26,12 +26,12 @@ from tests.helpers.leaderboard.records import run_of
 COMMIT = "a" * 40
 
 
-def result_of(record: Record | None, exit_code: int = 0, log: str = "said\n", node: str = "there") -> Result:
+def result_of(record: Record | None, exit_code: int = 0, log: str = "said\n", node: str = "there") -> UnitResult:
     """What a node sends: the log, and the record with its curves if the run got as far as that."""
     files = {LOG: log.encode()}
     if record is not None:
         files |= {"curves.parquet": b"curves", "record.json": record.model_dump_json().encode()}
-    return Result(exit_code, files, node)
+    return UnitResult(exit_code, files, node)
 
 
 def names(folder: Path) -> set[str]:
@@ -157,7 +157,7 @@ def end(engine: RayEngine, outcome: Any, monkeypatch: pytest.MonkeyPatch) -> tup
     ],
 )
 def test_how_a_run_on_a_node_ended(
-    outcome: Result, ended: Ended, reason: str, engine: RayEngine, monkeypatch: pytest.MonkeyPatch
+    outcome: UnitResult, ended: Ended, reason: str, engine: RayEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "_compare", lambda result: None)
     assert end(engine, outcome, monkeypatch) == (ended, reason)

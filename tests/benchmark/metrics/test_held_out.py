@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.training.metrics import HeldOutMetrics, next_token_loss
+from benchmark.metrics.held_out import HeldOutMetrics, next_token_loss
 from datamodules import CellularAutomata, LinearMap
 
 

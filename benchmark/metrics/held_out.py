@@ -3,6 +3,8 @@
 Shape letters: E seeds, B sequences, L positions, V token values, U units that are right as a whole (states, sequences).
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
+from benchmark.metrics.registry import BASIC, METRICS
 from datamodules import Task
 
 _SUMMARIES = ("loss_scored", "accuracy", "exact_match")
@@ -31,7 +34,7 @@ class Evaluation:
 
     Args:
         metrics: loss_nats (all L positions), loss_scored_nats, accuracy (scored positions), exact_match (share of the
-            task's units, states or sequences, that are right as a whole), and the task's own.
+            task's units, states or sequences, that are right as a whole), the task's own, and the extra ones.
         loss_L: mean loss by position in nats, (L,) on the CPU.
         accuracy_L: accuracy by position, (L,) on the CPU.
     """
@@ -49,6 +52,7 @@ class HeldOutMetrics(Metric):
     Args:
         task: of any of the seeds: says which positions are scored, and adds its own metrics.
         n_seeds: E.
+        extra: names of registered metrics to add.
     """
 
     full_state_update = False
@@ -60,15 +64,17 @@ class HeldOutMetrics(Metric):
     exact_E: Tensor
     units_E: Tensor
     n_sequences: Tensor
+    extra_NE: Tensor
 
-    def __init__(self, task: Task, n_seeds: int = 1) -> None:
+    def __init__(self, task: Task, n_seeds: int = 1, extra: Sequence[str] = ()) -> None:
         super().__init__(sync_on_compute=False)
-        self.task = task
+        self.task, self.extra = task, tuple(extra)
         shapes = {"loss_EL": (n_seeds, task.seq_len), "correct_EL": (n_seeds, task.seq_len), "n_sequences": ()}
+        shapes["extra_NE"] = (len(self.extra), n_seeds)
         for name in ("scored_loss_E", "scored_correct_E", "scored_E", "exact_E", "units_E"):
             shapes[name] = (n_seeds,)
         for name, shape in shapes.items():
-            dtype = torch.float64 if "loss" in name else torch.int64
+            dtype = torch.float64 if "loss" in name or name == "extra_NE" else torch.int64
             self.add_state(name, torch.zeros(shape, dtype=dtype), dist_reduce_fx=None)
 
     def update(self, logits_EBLV: Tensor, tokens_EB: Tensor) -> None:
@@ -87,6 +93,12 @@ class HeldOutMetrics(Metric):
             self.scored_correct_E += (correct_EBL & scored_EBL).sum((1, 2))
             self.scored_E += scored_EBL.sum((1, 2))
         self.n_sequences += target_EBL.shape[1]
+        for i, name in enumerate(self.extra):
+            value_EB = METRICS[name](logits_EBLV, tokens_EB, scored_EBL.expand(target_EBL.shape))
+            if value_EB.shape != target_EBL.shape[:2]:
+                expected = f"a value per sequence, {tuple(target_EBL.shape[:2])}"
+                raise ValueError(f"metric {name} must return {expected}, returned {tuple(value_EB.shape)}")
+            self.extra_NE[i] += value_EB.sum(1, dtype=torch.float64)
 
     def compute(self) -> dict[str, Tensor]:
         """Means of everything that was added since the last reset, on the CPU, a row or an element per seed."""
@@ -107,24 +119,29 @@ class HeldOutMetrics(Metric):
             "loss_scored_E": loss_scored_E,
             "accuracy_E": accuracy_E.cpu(),
             "exact_match_E": exact_E.cpu(),
+            "extra_EN": (self.extra_NE / self.n_sequences).cpu().T,
         }
 
     def evaluations(self) -> list[Evaluation]:
-        """The same as numbers with the task's own metrics, one item per seed."""
+        """The same as numbers with the task's own metrics, one item per seed.
+
+        Raises:
+            ValueError: if an added metric has the name of one of the task's, or is not finite although the loss is.
+        """
         means = self.compute()
         summaries = zip(*(means[f"{name}_E"].view(-1).tolist() for name in _SUMMARIES), strict=True)
-        rows = zip(means["loss_EL"], means["accuracy_EL"], summaries, strict=True)
-        return [
-            Evaluation(
-                {
-                    "loss_nats": loss_L.mean().item(),
-                    "loss_scored_nats": loss_scored,
-                    "accuracy": accuracy,
-                    "exact_match": exact,
-                    **self.task.metrics(loss_L, accuracy_L),
-                },
-                loss_L,
-                accuracy_L,
-            )
-            for loss_L, accuracy_L, (loss_scored, accuracy, exact) in rows
-        ]
+        # torchmetrics makes a scalar of whatever has one element
+        extra = means["extra_EN"].view(len(self.extra_NE.T), -1).tolist()
+        rows = zip(means["loss_EL"], means["accuracy_EL"], summaries, extra, strict=True)
+        found = []
+        for loss_L, accuracy_L, of_seed, added in rows:
+            metrics = dict(zip(BASIC, (loss_L.mean().item(), *of_seed), strict=True))
+            metrics |= self.task.metrics(loss_L, accuracy_L)
+            for name, value in zip(self.extra, added, strict=True):
+                if name in metrics:
+                    raise ValueError(f"metric {name}: the task {self.task.name} has one of this name")
+                if not math.isfinite(value) and math.isfinite(metrics["loss_nats"]):
+                    raise ValueError(f"metric {name} is {value}, although the held-out loss is finite")
+                metrics[name] = value
+            found.append(Evaluation(metrics, loss_L, accuracy_L))
+        return found
