@@ -2,17 +2,15 @@
 
 from pathlib import Path
 
-import torch
 import yaml
 
 from benchmark.config.errors import BenchmarkError
 from benchmark.config.identity import RunIdentity, difference
 from benchmark.config.parser import config_of, parse
 from benchmark.config.run_config import RunConfig
-from benchmark.training.folder.checkpoint import CHECKPOINT, check_checkpoint
-from benchmark.training.folder.layout import CONFIG, RECORD, finished_record, kept_checkpoint, kept_steps, seed_folder
-from benchmark.training.members import Member, members_of
-from benchmark.training.run import Run
+from benchmark.training.folder.layout import CONFIG, RECORD, finished_record
+from benchmark.training.members import Member
+from benchmark.training.run import Run, build, restored
 from leaderboard.records.record import read_record
 
 
@@ -36,15 +34,10 @@ def load(folder: str | Path, *, step: int | None = None, weights: bool = True) -
         raise BenchmarkError("step says which weights to load: leave out weights=False")
     folder = Path(folder)
     config = config_in(folder)
-    at = 0
-    with torch.random.fork_rng(devices=[]):
-        members, data = members_of(config)
-        for member in members if weights else ():
-            at = _load_weights(member, folder if config.seeds is None else seed_folder(folder, member.seed), step)
-        run = Run(config, members, data, folder)
-    for member in members:
+    run = restored(config, folder, step) if weights else build(config)
+    run.folder = folder
+    for member in run.members:
         _check_record(run.seed_folder(member.seed) / RECORD, member)
-    run.step = at
     return run
 
 
@@ -57,23 +50,6 @@ def _check_record(path: Path, member: Member) -> None:
         raise BenchmarkError(
             f"{path}: is the record of another run ({name} = {there} there, {here} in the configuration beside it)"
         )
-
-
-def _load_weights(member: Member, folder: Path, step: int | None) -> int:
-    """Put the weights of a seed into its model; the optimizer steps that they have seen."""
-    path = folder / CHECKPOINT if step is None else kept_checkpoint(folder, step)
-    if not path.exists():
-        raise BenchmarkError(_no_weights(folder, step))
-    checkpoint = check_checkpoint(path, member.identity)
-    weights = {name.removeprefix("model."): x for name, x in checkpoint["state_dict"].items()}
-    dtypes = {x.dtype for x in weights.values() if x.is_floating_point()}
-    if len(dtypes) == 1:  # those of precisions like 64-true are not float32
-        member.model.to(dtypes.pop())
-    try:
-        member.model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise BenchmarkError(f"{path}: does not fit this model: {' '.join(str(error).split())}") from error
-    return int(checkpoint["global_step"])
 
 
 def config_in(folder: Path) -> RunConfig:
@@ -117,18 +93,3 @@ def resume(folder: Path, *, progress: bool = True, plain_progress: bool = True) 
     run = load(folder, weights=False)
     run.fit(progress=progress, plain_progress=plain_progress)
     return run
-
-
-def _no_weights(folder: Path, step: int | None) -> str:
-    kept = kept_steps(folder)
-    known = f"kept are those after steps {', '.join(map(str, kept))}" if kept else "none were kept along the way"
-    if step is not None:
-        return f"{folder}: there are no weights of step {step}: {known} (keep_every)"
-    path = folder / RECORD
-    status = (
-        f"; its record says {read_record(path).status} after {read_record(path).steps} steps" if path.exists() else ""
-    )
-    return (
-        f"{folder}: there are no weights at its end ({CHECKPOINT} is missing{status}; {known}):"
-        " load(folder, weights=False) gives the run with its initial ones"
-    )

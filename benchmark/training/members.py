@@ -1,13 +1,18 @@
 """The seeds of a run, each built as it would be alone."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from architectures import SequenceModel
+from benchmark.config.errors import BenchmarkError
 from benchmark.config.identity import RunIdentity, identify
 from benchmark.config.run_config import RunConfig
+from benchmark.training.folder.checkpoint import CHECKPOINT, check_checkpoint
+from benchmark.training.folder.layout import RECORD, kept_checkpoint, kept_steps
 from datamodules import Task, TaskDataModule
+from leaderboard.records.record import read_record
 
 
 @dataclass(frozen=True)
@@ -41,3 +46,39 @@ def members_of(config: RunConfig) -> tuple[list[Member], TaskDataModule]:
         members.append(Member(seed, model, data.task, identity))
         sources.append(data)
     return members, sources[0]
+
+
+def load_weights(member: Member, folder: Path, step: int | None) -> int:
+    """Put the weights of a seed, at its end or kept after a step, into its model; returns the steps they have seen.
+
+    Raises:
+        ValueError: one line, if the weights are not there, damaged or of another run.
+    """
+    path = folder / CHECKPOINT if step is None else kept_checkpoint(folder, step)
+    if not path.exists():
+        raise BenchmarkError(_no_weights(folder, step))
+    checkpoint = check_checkpoint(path, member.identity)
+    weights = {name.removeprefix("model."): x for name, x in checkpoint["state_dict"].items()}
+    dtypes = {x.dtype for x in weights.values() if x.is_floating_point()}
+    if len(dtypes) == 1:  # those of precisions like 64-true are not float32
+        member.model.to(dtypes.pop())
+    try:
+        member.model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise BenchmarkError(f"{path}: does not fit this model: {' '.join(str(error).split())}") from error
+    return int(checkpoint["global_step"])
+
+
+def _no_weights(folder: Path, step: int | None) -> str:
+    kept = kept_steps(folder)
+    known = f"kept are those after steps {', '.join(map(str, kept))}" if kept else "none were kept along the way"
+    if step is not None:
+        return f"{folder}: there are no weights of step {step}: {known} (keep_every)"
+    path = folder / RECORD
+    status = (
+        f"; its record says {read_record(path).status} after {read_record(path).steps} steps" if path.exists() else ""
+    )
+    return (
+        f"{folder}: there are no weights at its end ({CHECKPOINT} is missing{status}; {known}):"
+        " load(folder, weights=False) gives the run with its initial ones"
+    )

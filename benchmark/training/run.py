@@ -33,7 +33,7 @@ from benchmark.training.folder.layout import (
 from benchmark.training.folder.lock import training_in
 from benchmark.training.folder.recorder import Diverged, Recorder
 from benchmark.training.folder.seed_log import SeedLog
-from benchmark.training.members import Member, members_of
+from benchmark.training.members import Member, load_weights, members_of
 from benchmark.training.module import EmergenceModule
 from benchmark.training.processes import check_shares, end_others, is_first, leave, plan_processes
 from benchmark.training.trainer import make_trainer, quiet
@@ -177,11 +177,9 @@ class Run:
 
     def trajectory(self) -> Iterator["Run"]:
         """This run at every step after which weights were kept, in order; each has a model of its own."""
-        from benchmark.training.loading import load
-
         for step in self.kept_steps:
             assert self.folder is not None
-            yield load(self.folder, step=step)
+            yield restored(self.config, self.folder, step)
 
     @quiet()
     def fit(
@@ -245,10 +243,8 @@ class Run:
 
     def _take_back(self) -> None:
         """Restore all seeds with their final weights: the module dropped those that ended early."""
-        from benchmark.training.loading import load
-
         assert self.folder is not None
-        whole = load(self.folder)
+        whole = restored(self.config, self.folder)
         self.members, self.module = whole.members, whole.module
 
     def _train(
@@ -290,7 +286,6 @@ class Run:
             trainer.fit(self.module, datamodule=self.data)
         return recorder.logs[self.members[0].seed]
 
-    @quiet()
     def _require_resumable(self, path: Path) -> None:
         checkpoint = check_checkpoint(path, self.identity)
         if "optimizer_states" not in checkpoint:
@@ -303,6 +298,7 @@ class Run:
                 f"{path}: was made with metrics = {there}, this run has {here}: resume with the config.yaml beside it"
             )
 
+    @quiet()
     def evaluate(self, split: Split = "eval", *, checkpoint: Path | None = None) -> Evaluation:
         """Metrics on held-out sequences: the mean over seeds; those of each seed are in `evaluations`.
 
@@ -396,3 +392,19 @@ def build(config: RunConfig) -> Run:
     with torch.random.fork_rng(devices=[]):
         members, data = members_of(config)
         return Run(config, members, data)
+
+
+def restored(config: RunConfig, folder: Path, step: int | None = None) -> Run:
+    """The run of a configuration with the weights in its folder: at the end, or those kept after a step.
+
+    Raises:
+        ValueError: one line, if they are not there, damaged or of another run.
+    """
+    at = 0
+    with torch.random.fork_rng(devices=[]):
+        members, data = members_of(config)
+        for member in members:  # before the run stacks their weights
+            at = load_weights(member, folder if config.seeds is None else seed_folder(folder, member.seed), step)
+        run = Run(config, members, data, folder)
+    run.step = at
+    return run
