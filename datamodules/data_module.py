@@ -1,4 +1,4 @@
-"""How a Lightning trainer gets a task's batches: the dataloaders yield row numbers, the device makes the tokens."""
+"""Batches of a task for a Lightning trainer: the dataloaders yield row numbers, the device makes the tokens."""
 
 from collections.abc import Iterator
 from itertools import count

@@ -56,7 +56,7 @@ class States(Task):
         return torch.cat((unscored, needed))
 
     def exact(self, correct_BL: Tensor, scored_BL: Tensor | None = None) -> Tensor:
-        """Which predicted states are right in every cell: (..., B, T - 1) bool of (..., B, L) bool."""
+        """Predicted states that are right in every cell: (..., B, T - 1) bool of (..., B, L) bool."""
         return correct_BL[..., self.state_size - 1 :].unflatten(-1, (-1, self.state_size)).all(-1)
 
     def pattern_mask(self) -> Tensor:

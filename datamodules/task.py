@@ -132,7 +132,7 @@ class Task(ABC):
         return self.keys.to(tokens_BN.device).expand(*tokens_BN.shape[:-1], -1, -1)
 
     def exact(self, correct_BL: Tensor, scored_BL: Tensor) -> Tensor:
-        """Which units are right as a whole: here one per sequence, all of its scored positions.
+        """Units that are right as a whole: here one per sequence, all of its scored positions.
 
         Args:
             correct_BL: (..., B, L) bool.

@@ -34,7 +34,7 @@ def run(args: Namespace) -> int:
     except Mismatch as problem:
         print(f"{path}: {problem}", file=sys.stderr)
         return 1
-    flops = "" if result.flops_per_token is None else f", {result.flops_per_token:,.0f} FLOPs a token"
+    flops = "" if result.flops_per_token is None else f", {result.flops_per_token:,.0f} FLOPs per token"
     print(
         f"{path}: agrees: first batch, {result.n_losses} losses (largest relative difference {result.difference:.1e} of"
         f" {result.tolerance:.0e} allowed, on {result.device}), {result.parameters:,} parameters{flops}"

@@ -17,7 +17,7 @@ from benchmark.config.parser import add_run_arguments, add_trainer_arguments, fr
 from benchmark.config.plugins import load_plugins
 from benchmark.config.run_config import SEEDS, RunConfig
 from benchmark.training.display.summary import print_evaluation, print_outcome
-from benchmark.training.processes import ignore_interrupts_beside_the_first, is_first
+from benchmark.training.processes import ignore_interrupts_beside_the_first, is_rank_zero
 from benchmark.training.run import Run, build
 from benchmark.training.trainer import quiet
 from datamodules import TaskDataModule
@@ -159,11 +159,11 @@ class BenchmarkCLI(LightningCLI):
         checkpoint = None if path is None else Path(path)
         if subcommand == "fit":
             outcome = self.run.fit(resume_from=checkpoint)
-            if is_first():
+            if is_rank_zero():
                 print_outcome(outcome, self.run.folder)
             return
         if self.run.many:
             raise ValueError(f"--seeds is for fit: {subcommand} the checkpoint of one seed with --seed")
         self.run.evaluate("eval" if subcommand == "validate" else "test", checkpoint=checkpoint)
-        if is_first():
+        if is_rank_zero():
             print_evaluation(self.run.module, "evaluation set" if subcommand == "validate" else "test set")

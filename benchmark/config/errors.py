@@ -100,14 +100,14 @@ _OF_A_CLASS = re.compile(
     r"Parser key \"(?P<key>model|data)\": .*Errors: - (?:Problem with given class_path '[^']*': )?(?P<problem>.*)"
     r" - Expected a <class 'NoneType'>"
 )
-"""How the parser reports a class or its options that came as a mapping: with the other types that it tried."""
+"""Pattern of the parser's report of a class or its options that came as a mapping, with the other types it tried."""
 
 
 _OPTIONAL = re.compile(
     r'Parser key "([^"]+)": Does not validate against any of the Union subtypes .*Errors: - (?:Not of type \w+: )?(.*?)'
     r" - Expected a <class 'NoneType'>.*$"
 )
-"""How the parser reports a value that is neither null nor of the type of its option."""
+"""Pattern of the parser's report of a value that is neither null nor of the type of its option."""
 
 
 def _of_a_class(key: str, problem: str, options: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ class RunIdentity:
     Args:
         architecture: name, version, backend and configuration.
         task: name, version and configuration.
-        protocol: budget, evaluation grid, tokens a step, targets.
+        protocol: budget, evaluation grid, tokens per step, targets.
         optimizer: AdamW's settings.
         seeds: task_seed (matrix, rules), init_seed (weights), data_seed (sequences); of many seeds, those of the first.
         precision: Lightning's name of the numeric precision.

@@ -28,7 +28,7 @@ def load_plugins() -> None:
     for entry in plugins():
         try:
             entry.load()
-        except Exception as error:  # whatever a stranger's package raises must not stop the suite
+        except Exception as error:  # whatever an outside package raises must not stop the suite
             warnings.warn(f"plugin {entry.name} ({entry.value}) did not load: {said(error)}", stacklevel=2)
 
 
@@ -62,7 +62,7 @@ def architectures_of_file(path: Path) -> "list[type[SequenceModel]]":
         sys.path.insert(0, str(path.resolve().parent))  # as for a script: it may import what lies beside it
         try:
             spec.loader.exec_module(module)
-        except Exception as error:  # whatever a stranger's file raises
+        except Exception as error:  # whatever an outside file raises
             del sys.modules[name]
             raise ValueError(f"{path}: cannot be imported: {said(error)}") from error
         finally:

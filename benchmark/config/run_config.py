@@ -45,7 +45,7 @@ class Choice:
 
     @property
     def class_path(self) -> str:
-        """Where the class can be imported from."""
+        """Import path of the class."""
         return f"{self.cls.__module__}.{self.cls.__qualname__}"
 
     def build(self, *args: Any, **more: Any) -> Any:

@@ -55,14 +55,14 @@ class Cell(_Part):
 
 
 class Setup(_Part):
-    """What an architecture adds to a cell."""
+    """Options that an architecture adds to a cell."""
 
     model: Options = {}
     lr: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
 
 
 class Suite(_Part):
-    """What the file holds."""
+    """Content of a suite's file."""
 
     cells: Annotated[dict[CellName, Cell], Field(min_length=1)]
     architectures: dict[str, Setup] = {}

@@ -14,7 +14,7 @@ from benchmark.training.ensemble import Ensemble
 from benchmark.training.measure import VOCAB_SIZE, TrainingStep, cpu_seconds
 
 BATCH_SIZE, LENGTH, STEPS = 8, 512, 3
-"""What speed is measured on, and of how many steps the fastest counts."""
+"""Batch on which speed is measured, and the number of steps of which the fastest counts."""
 
 Outcome = Literal["passed", "failed", "not offered", "measured"]
 
@@ -70,7 +70,7 @@ def run_check(check: Check, cls: type[SequenceModel], cases: list[dict[str, Any]
             passed += 1
         except NotOffered as reason:
             not_offered = str(reason)
-        except Exception as error:  # whatever a stranger's model raises is a finding
+        except Exception as error:  # whatever an outside model raises is a finding
             failures.append(said(error) + (f" (with {typed(case)})" if case else ""))
     if failures:
         more = f"; {len(failures)} of {len(cases)} variants fail" if failures[1:] else ""
@@ -96,17 +96,17 @@ def run_fact(fact: Callable[[SequenceModel], str], cls: type[SequenceModel], opt
 
 
 def parameters(model: SequenceModel) -> str:
-    """How many."""
+    """Their number, at the default size."""
     count = sum(parameter.numel() for parameter in model.parameters())
     width = f"width {model.d_model}, {len(model.blocks)} block(s), {VOCAB_SIZE} token values, {LENGTH} positions"
     return f"{count:,} ({width})"
 
 
 def state(model: SequenceModel) -> str:
-    """How many bytes."""
+    """Bytes per sequence that streaming keeps."""
     if model.state_bytes is None:
         raise NotOffered("no state of fixed size to stream with")
-    return f"{model.state_bytes:,} bytes a sequence"
+    return f"{model.state_bytes:,} bytes per sequence"
 
 
 def backend(model: SequenceModel) -> str:
@@ -121,13 +121,13 @@ def many_seeds(model: SequenceModel) -> str:
 
 
 def speed(model: SequenceModel) -> str:
-    """Tokens a second of training."""
+    """Tokens per second of training."""
     step = TrainingStep(model, BATCH_SIZE, LENGTH)
     step()  # warms up and compiles
     best = min(cpu_seconds(step) for _ in range(STEPS))
     return (
-        f"{step.n_tokens / best:,.0f} tokens a CPU-second, forward + backward + AdamW"
-        f" (one thread, {BATCH_SIZE} x {LENGTH} tokens a step, best of {STEPS})"
+        f"{step.n_tokens / best:,.0f} tokens per CPU-second, forward + backward + AdamW"
+        f" (one thread, {BATCH_SIZE} x {LENGTH} tokens per step, best of {STEPS})"
     )
 
 

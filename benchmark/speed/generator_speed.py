@@ -1,4 +1,6 @@
-"""How fast the tasks make tokens, beside a plain NumPy loop over samples: `python -m benchmark.speed.generator_speed`.
+"""Speed at which the tasks make tokens, beside a plain NumPy loop over samples.
+
+Run it as `python -m benchmark.speed.generator_speed`.
 
 Both sides make the default cells' training batches on one thread. They are timed in turns, several times, and the best
 round of each counts, because a shared machine disturbs single measurements.
@@ -51,7 +53,7 @@ def numpy_cellular_automata(task: CellularAutomata, batch_size: int, rng: np.ran
 
 @dataclass(frozen=True)
 class GeneratorTiming:
-    """Tokens a second of one task at one batch size."""
+    """Tokens per second of one task at one batch size."""
 
     task: str
     batch_tokens: int
@@ -101,7 +103,7 @@ def main() -> None:
         (automata, lambda batch_size: numpy_cellular_automata(automata, batch_size, rng)),
     ]
     print(
-        f"Million tokens a second, CPU, {torch.get_num_threads()} thread, torch {torch.__version__}; best of {ROUNDS}"
+        f"Million tokens per second, CPU, {torch.get_num_threads()} thread, torch {torch.__version__}; best of {ROUNDS}"
     )
     print(f"{'task':4} {'batch tokens':>12} {'this suite':>10} {'per-sample loop':>14} {'ratio':>7}")
     for task, loop in loops:

@@ -23,7 +23,7 @@ from benchmark.sweeps.sources import bases
 from benchmark.training.measure import TrainingStep, cpu_seconds, one_thread, peak_bytes, sized
 
 D_MODEL, N_LAYERS, TOKENS = 128, 2, 4096
-"""Size of every model, and tokens a step at every length."""
+"""Size of every model, and tokens per step at every length."""
 
 BASELINE = "transformer"
 
@@ -38,7 +38,7 @@ class Timing:
 
     @property
     def token_seconds(self) -> float:
-        """CPU seconds a token, of the fastest round."""
+        """CPU seconds per token, of the fastest round."""
         return min(self.seconds) / self.step.n_tokens
 
     @property
@@ -115,7 +115,7 @@ def chosen_cell(suite: str, cell: str, names: str) -> SuiteCell:
 
 
 def chosen(names: str, peers: bool) -> list[TimedModel]:
-    """What to measure, the baseline first.
+    """The models to measure, the baseline first.
 
     Args:
         names: with commas between; empty for every registered architecture.

@@ -25,7 +25,7 @@ def header(lengths: list[int]) -> list[str]:
 
 
 def rows(entries: list[TimedModel], lengths: list[int]) -> list[list[str]]:
-    """One line an entry that could be measured, in the order of `header`."""
+    """One line per entry that could be measured, in the order of `header`."""
     shorter, longest = lengths[-2:][0], lengths[-1]
     baseline = next(entry for entry in entries if entry.name == BASELINE).timings
     table = []
@@ -58,7 +58,7 @@ def rows(entries: list[TimedModel], lengths: list[int]) -> list[list[str]]:
 
 
 def notes(entries: list[TimedModel], lengths: list[int], rounds: int) -> list[str]:
-    """What the figures are, how they were taken, on what; and what could not be measured."""
+    """Notes below the table: units, method, machine, and what could not be measured."""
     timings = [timing for entry in entries for timing in entry.timings.values()]
     late = [median(timing.seconds) / min(timing.seconds) - 1 for timing in timings]
     with one_thread():
@@ -69,8 +69,8 @@ def notes(entries: list[TimedModel], lengths: list[int], rounds: int) -> list[st
     except PackageNotFoundError:
         found["transformers"] = "not installed"
     lines = [
-        f"Under L: tokens a CPU-second (forward, backward, AdamW), in brackets times slower than {BASELINE}."
-        f" Width {D_MODEL}, {N_LAYERS} layers, {TOKENS:,} tokens a step, {VOCAB_SIZE} token values, float32.",
+        f"Under L: tokens per CPU-second (forward, backward, AdamW), in brackets times slower than {BASELINE}."
+        f" Width {D_MODEL}, {N_LAYERS} layers, {TOKENS:,} tokens per step, {VOCAB_SIZE} token values, float32.",
         "Parameters: at the longest length, learned positions included."
         " Memory: the most that a step holds at any moment beyond weights and optimizer state.",
         f"CPU time, the fastest of {rounds} rounds in which the models take turns; the median round took"
@@ -84,7 +84,7 @@ def notes(entries: list[TimedModel], lengths: list[int], rounds: int) -> list[st
             lines.append(f"{entry.name} could not be measured: {entry.error}")
         elif entry.most_tokens is not None and entry.timings:
             lines.append(
-                f"{entry.name}: {entry.most_tokens} tokens a step and no length above {entry.longest}: too slow."
+                f"{entry.name}: {entry.most_tokens} tokens per step and no length above {entry.longest}: too slow."
             )
     return [line for line in lines if line]
 

@@ -1,4 +1,4 @@
-"""``python -m benchmark speed``, the part about seeds: seed-steps a second, one seed or many at once.
+"""``python -m benchmark speed``, the part about seeds: seed-steps per second, one seed or many at once.
 
 A seed-step is one training step of one seed as the harness makes it: tokens, forward, backward, clipping, AdamW. On a
 CPU many seeds are processes of one thread each, which is how a sweep runs them; on a GPU they are one ensemble.
@@ -26,13 +26,13 @@ ENSEMBLES = (8, 32, 128)
 
 @dataclass
 class SeedSpeed:
-    """What was measured of one architecture on one cell.
+    """Measurements of one architecture on one cell.
 
     Attributes:
         name: registered name.
         backend: which implementation of the sequence operator ran.
         parameters: of one seed.
-        rates: seed-steps a second by column title, in the order of the table.
+        rates: seed-steps per second by column title, in the order of the table.
         utilisation: share of the matrix product's rate that the model's own operations reach, by column title.
         data_share: of a step of one seed, the share that making its tokens takes.
         harness: CPU time of the harness's step against a bare loop's; None where it was not measured.

@@ -1,4 +1,4 @@
-"""The table of seed-steps a second: in the terminal and as Markdown."""
+"""The table of seed-steps per second: in the terminal and as Markdown."""
 
 import os
 
@@ -39,11 +39,11 @@ def rows(results: list[SeedSpeed]) -> list[list[str]]:
 
 
 def notes(results: list[SeedSpeed], cell: str, device: torch.device) -> list[str]:
-    """What the figures are, on what they were taken; what could not be measured, and what was not."""
+    """Notes below the table: units, machine, and what could not be or was not measured."""
     machine = hardware(device)
     found = {name: v for name, v in versions().items() if name in ("python", "torch", "numba", "fla-core", "mamba-ssm")}
     lines = [
-        f"Cell {cell}. Seed-steps a second (tokens, forward, backward, clipping, AdamW), wall time.",
+        f"Cell {cell}. Seed-steps per second (tokens, forward, backward, clipping, AdamW), wall time.",
         f"Of a matrix product: operations of the model alone against those of a float32 product of {MATRIX} x {MATRIX}"
         f" matrices on the same device and thread(s), precision setting {torch.get_float32_matmul_precision()}.",
         "Tokens' share: of a step of one seed, what making its tokens takes. Harness: Lightning's loop, recorder and"

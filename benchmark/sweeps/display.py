@@ -1,15 +1,14 @@
-"""What a person sees of a sweep: a live table in a terminal, plain lines anywhere else."""
+"""Display of a sweep for people: a live table in a terminal, plain lines anywhere else."""
 
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
@@ -18,18 +17,16 @@ from benchmark.sweeps.plan import Unit
 from benchmark.sweeps.progress import CellProgress, Progress, duration
 from benchmark.training.display.terminal import is_live
 
-Item = TypeVar("Item")
-
 REFRESH_S = 0.4
 OTHER_LINES = 8
 """Lines of the terminal that are not rows of the table."""
 
 
 class Display(Protocol):
-    """What the driver tells."""
+    """Events that the driver reports."""
 
     def show(self, progress: Progress, slots: int) -> None:
-        """The state now; called a few times a second."""
+        """The state now; called a few times per second."""
 
     def ended(self, progress: Progress, unit: Unit, what: str) -> None:
         """A unit ended."""
@@ -80,13 +77,13 @@ class Silent:
     """Says nothing."""
 
     def show(self, progress: Progress, slots: int) -> None:
-        """Nothing."""
+        """Show nothing."""
 
     def ended(self, progress: Progress, unit: Unit, what: str) -> None:
-        """Nothing."""
+        """Show nothing."""
 
     def note(self, line: str) -> None:
-        """Nothing."""
+        """Show nothing."""
 
 
 @contextmanager
@@ -98,12 +95,6 @@ def live_or_silent(wanted: bool) -> Iterator[Display]:
         return
     with screen:
         yield screen
-
-
-def tracked(items: Collection[Item], what: str) -> Iterable[Item]:
-    """The items, with a bar in the terminal while they are gone through."""
-    console = Console(stderr=True)
-    return track(items, what, console=console, transient=True, disable=not is_live(console))
 
 
 def table_of(progress: Progress, most_rows: int | None = None) -> Table:

@@ -1,4 +1,4 @@
-"""What a sweep would do, and how long that would take."""
+"""The work that a sweep would do, and the time that it would take."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.config.parser import parse
-from benchmark.sweeps.display import tracked
 from benchmark.sweeps.plan import Plan, PlanEntry
 from benchmark.sweeps.progress import duration, run_seconds
 from benchmark.sweeps.state import outcome
+from benchmark.training.display.terminal import tracked
 from benchmark.training.measure import cpu_seconds, one_thread
 from benchmark.training.run import Run, build
 from datamodules import Rows
@@ -38,7 +38,7 @@ class Estimate:
 
 
 def estimates(plan: Plan, out: Path) -> list[Estimate]:
-    """What there is to do, and its cost: from the records that are there, or measured on one step and one evaluation.
+    """The work to do, and its cost: from the records that are there, or measured on one step and one evaluation.
 
     A bar in the terminal shows how far the measuring is.
 

@@ -1,4 +1,4 @@
-"""How far a sweep has come."""
+"""Progress of a sweep."""
 
 import time
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Where the cells of a sweep come from, a suite or configuration files, and how architectures are set up for them."""
+"""Sources of a sweep's cells, a suite or configuration files, and the options of architectures on them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ def _of_suite(suite: str, setups: Mapping[str, dict[str, Any]], models: Sequence
 
 
 def _merged(cell: Cell, model: str, listed: Setup, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said later is more particular, and wins."""
+    """The options of a cell for an architecture: those given later are more particular, and win."""
     options = {**options_of(ARCHITECTURES[model], cell.model), **listed.model, **given.get("model", {})}
     lr = {"lr": listed.lr[cell.data.name]} if cell.data.name in listed.lr else {}
     return {

@@ -1,4 +1,4 @@
-"""What lies in the run folder of a unit: nothing yet, a run to go on with, its outcome, or something else."""
+"""State of a unit's run folder: nothing yet, a run to go on with, its outcome, or something else."""
 
 import os
 from collections.abc import Mapping

@@ -61,7 +61,7 @@ class SweepConfig:
 
     @property
     def slots(self) -> int | None:
-        """How many runs go on at once; None where only the cluster knows."""
+        """Number of runs at once; None where only the cluster knows."""
         from benchmark.training.environment import usable_cores
 
         return None if self.engine == "ray" else self.jobs or usable_cores()
@@ -72,7 +72,7 @@ class SweepConfig:
         Raises:
             ValueError: one line for whatever could not be run.
         """
-        from benchmark.sweeps.planning import make_plan
+        from benchmark.sweeps.plan import make_plan
 
         return make_plan(
             self.seeds,

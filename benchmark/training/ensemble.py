@@ -22,7 +22,7 @@ from architectures.ops.over_seeds import AttentionOverSeeds
 from benchmark.metrics.held_out import next_token_loss
 
 TRIAL_LENGTH = 8
-"""Tokens a sequence in the trial of mapping."""
+"""Tokens per sequence in the trial of mapping."""
 
 TRIAL_TOLERANCE = 1e-2
 """Relative error that the trial allows: far above rounding, TF32's included, far below what a mistaken map makes."""
@@ -65,7 +65,7 @@ class Ensemble(nn.Module):
 
     @property
     def n_seeds(self) -> int:
-        """How many seeds are left."""
+        """Number of seeds that are left."""
         return self._n_seeds
 
     def forward(self, tokens_EBL: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from benchmark.config.errors import BenchmarkError
 from benchmark.config.identity import RunIdentity, difference
 from benchmark.config.parser import config_of, parse
 from benchmark.config.run_config import RunConfig
-from benchmark.training.folder.layout import CONFIG, RECORD, finished_record
+from benchmark.training.folder.layout import CONFIG, RECORD, require_unfinished
 from benchmark.training.members import Member
 from benchmark.training.run import Run, build, restored
 from leaderboard.records.record import read_record
@@ -88,8 +88,7 @@ def resume(folder: Path, *, progress: bool = True, plain_progress: bool = True) 
     """
     if not (folder / CONFIG).is_file():
         raise BenchmarkError(f"{folder}: is not a run folder (it has no {CONFIG})")
-    if finished := finished_record(folder):
-        raise BenchmarkError(f"{folder}: this run has ended ({finished.status}); there is nothing to resume")
+    require_unfinished(folder)
     run = load(folder, weights=False)
     run.fit(progress=progress, plain_progress=plain_progress)
     return run

@@ -1,4 +1,4 @@
-"""What one training step of a model costs: CPU seconds and memory.
+"""Cost of one training step of a model: CPU seconds and memory.
 
 Shape letters: B sequences, L positions, V token values.
 """

@@ -20,14 +20,14 @@ LOOK_EVERY = 20
 """Steps between two looks at what other processes, or the GPU, would have to be waited for."""
 
 GRACE_S = 30.0
-"""How long a process that failed leaves the first one to write its record: Lightning kills that one when another ends
+"""Time that a process that failed leaves the first one to write its record: Lightning kills that one when another ends
 with an exit code other than 0."""
 
 _PLACES = ("accelerator", "strategy", "devices", "num_nodes", "precision", "plugins")
 _COMMANDS = ("fit", "resume", "validate", "test")
 
 
-def is_first() -> bool:
+def is_rank_zero() -> bool:
     """Whether this process writes: there is one such process in a run."""
     return not getattr(rank_zero_only, "rank", 0)
 
@@ -42,10 +42,10 @@ def ignore_interrupts_beside_the_first() -> None:
 
 
 def plan_processes(options: dict[str, Any]) -> int:
-    """How many processes will work on the run, as Lightning reads its options and the environment.
+    """The number of processes that will work on the run, as Lightning reads its options and the environment.
 
-    From here on `is_first` is right: before, it is what the environment's variables say, also those of a job in which
-    every process has a run of its own.
+    From here on `is_rank_zero` is right: before, it is what the environment's variables say, also those of a job in
+    which every process has a run of its own.
 
     Args:
         options: of Lightning's trainer.

@@ -35,7 +35,7 @@ class Mismatch(Exception):
 
 @dataclass(frozen=True)
 class Replay:
-    """What agreed.
+    """Result of a replay that agrees.
 
     Attributes:
         n_losses: how many losses were compared, that of the evaluation before the first step among them.

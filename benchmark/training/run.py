@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from lightning import Callback, Trainer
@@ -19,7 +19,7 @@ from benchmark.config.identity import RunIdentity
 from benchmark.config.parser import built_trainer_options, to_yaml
 from benchmark.config.run_config import RunConfig
 from benchmark.metrics.held_out import Evaluation
-from benchmark.training.display.progress_bar import EmergenceProgressBar
+from benchmark.training.display.progress_bar import bars
 from benchmark.training.folder.checkpoint import CHECKPOINT, Checkpointer, Interrupted, check_checkpoint
 from benchmark.training.folder.layout import (
     CONFIG,
@@ -28,6 +28,7 @@ from benchmark.training.folder.layout import (
     create_run_folder,
     finished_record,
     kept_steps,
+    require_unfinished,
     seed_folder,
 )  # fmt: skip
 from benchmark.training.folder.lock import training_in
@@ -35,7 +36,7 @@ from benchmark.training.folder.recorder import Diverged, Recorder
 from benchmark.training.folder.seed_log import SeedLog
 from benchmark.training.members import Member, load_weights, members_of
 from benchmark.training.module import EmergenceModule
-from benchmark.training.processes import check_shares, end_others, is_first, leave, plan_processes
+from benchmark.training.processes import check_shares, end_others, is_rank_zero, leave, plan_processes
 from benchmark.training.trainer import make_trainer, quiet
 from datamodules import Split, Task, TaskDataModule
 from leaderboard.records.record import Record, read_record
@@ -49,7 +50,7 @@ DIVERGED = 3
 
 @dataclass
 class Outcome:
-    """How a run of one seed or many ended.
+    """The end of a run of one seed or many.
 
     Args:
         records: those that were written, one per seed.
@@ -218,14 +219,17 @@ class Run:
         if self.folder is None:
             self.folder = self._made_folder(resume_from)
         with ExitStack() as held:
-            if is_first():
+            if is_rank_zero():
                 held.enter_context(training_in(self.folder))
             if all(finished_record(self.seed_folder(member.seed)) for member in self.members):
                 raise BenchmarkError(f"{self.folder}: all of its seeds have ended; there is nothing to resume")
             held.enter_context(self._own_randomness())
             recorder = self._recorder()
             checkpointer = Checkpointer(self.folder, self.identity, self.config.checkpoint_interval_s)
-            bar = self._progress_bar(options, progress, plain_progress)
+            tokens_per_step = len(self.members) * self.data.tokens_per_step
+            shown = progress and options.get("enable_progress_bar") is not False
+            bar = bars(self.task, tokens_per_step, self.config.protocol.eval_every, plain_progress) if shown else []
+            options["enable_progress_bar"] = bool(bar)
             # The order matters: the checkpoint must hold what the recorder has taken in.
             own = [*bar, recorder, checkpointer]
             trainer = make_trainer(
@@ -233,9 +237,9 @@ class Run:
             )
             self.outcome = self._train(trainer, recorder, checkpointer, resume_from)
             self.step = trainer.global_step
-            if is_first() and self.outcome.exit_code:
+            if is_rank_zero() and self.outcome.exit_code:
                 end_others(trainer)
-            elif not is_first():
+            elif not is_rank_zero():
                 self.outcome.exit_code = leave(self.outcome.error)
         if len(self.module.seeds) < len(self.members):
             self._take_back()
@@ -253,7 +257,7 @@ class Run:
         """Fit, and write a record at every kind of end."""
 
         def write(status: str | None, error: str | None) -> list[Record]:
-            return recorder.write(self.module, status, error) if is_first() else []
+            return recorder.write(self.module, status, error) if is_rank_zero() else []
 
         ckpt_path = None if resume_from is None else str(resume_from)
         with checkpointer.signals():
@@ -338,16 +342,6 @@ class Run:
             torch.set_rng_state(self._random_state)
             yield
 
-    def _progress_bar(self, options: dict[str, Any], progress: bool, plain: bool) -> list[Callback]:
-        """The bar, unless it is not wanted, or cannot be seen."""
-        primary = next(target.metric for target in self.task.targets if target.name == self.task.primary)
-        headline = "accuracy" if primary.startswith("loss") else primary
-        tokens_per_step = len(self.members) * self.data.tokens_per_step
-        bar = EmergenceProgressBar(tokens_per_step, self.config.protocol.eval_every, headline, plain=plain)
-        wanted = options.get("enable_progress_bar") is not False and progress and bar.is_seen
-        options["enable_progress_bar"] = wanted
-        return [bar] if wanted else []
-
     def _recorder(self) -> Recorder:
         logs = {
             member.seed: SeedLog(
@@ -367,18 +361,12 @@ class Run:
         """A new folder, or that of the checkpoint, which a resumed run continues."""
         config = self.config
         if resume_from is not None and config.name is None and (resume_from.parent / CONFIG).exists():
-            if finished := finished_record(resume_from.parent):
-                raise BenchmarkError(
-                    f"{resume_from.parent}: this run has ended ({finished.status}); there is nothing to resume"
-                )
+            require_unfinished(resume_from.parent)
             return resume_from.parent
-        if not is_first():  # the first process writes; the others only need a path
+        if not is_rank_zero():  # the first process writes; the others only need a path
             return Path(config.out)
-        # The whole configuration, as YAML from which the run can be repeated.
-        identity = self.identity
-        return create_run_folder(
-            Path(config.out), identity.task.name, identity.architecture.name, config.name, to_yaml(config)
-        )
+        names = self.identity.task.name, self.identity.architecture.name
+        return create_run_folder(Path(config.out), *names, config.name, to_yaml(config))  # YAML repeats the whole run
 
 
 def build(config: RunConfig) -> Run:

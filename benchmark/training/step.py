@@ -100,7 +100,7 @@ class Step:
 
     @property
     def n_seeds(self) -> int:
-        """How many seeds train."""
+        """Number of seeds that train."""
         return self.model.n_seeds if isinstance(self.model, Ensemble) else 1
 
     def __call__(self, step: int) -> None:

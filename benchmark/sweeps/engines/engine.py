@@ -7,7 +7,7 @@ from benchmark.sweeps.plan import Unit
 
 
 class Ended(StrEnum):
-    """How a unit ended."""
+    """The end of a unit."""
 
     DONE = "done"
     """It has a record with a final status."""
@@ -25,7 +25,7 @@ class Engine(ABC):
     @property
     @abstractmethod
     def slots(self) -> int:
-        """How many units may run at once, now: a cluster may grow."""
+        """Number of units that may run at once, now: a cluster may grow."""
 
     @abstractmethod
     def start(self, unit: Unit) -> None:

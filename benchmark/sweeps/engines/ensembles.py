@@ -26,7 +26,7 @@ MOST_SEEDS = 128
 """In one ensemble."""
 
 GATHER_S = 1.0
-"""How long to wait for more units before an ensemble is begun with those that are there."""
+"""Time to wait for more units before an ensemble is begun with those that are there."""
 
 
 def visible_gpus() -> list[str]:
@@ -44,7 +44,7 @@ class _Job:
 
 
 class EnsembleEngine(Engine):
-    """Processes of this machine, one a GPU, each with many seeds.
+    """Processes of this machine, one per GPU, each with many seeds.
 
     Units are gathered as they come, and an ensemble begins with all that are there of one architecture on one cell. Its
     run folder is the one that holds the folders of the seeds.

@@ -91,7 +91,7 @@ class LocalEngine(Engine):
 
 
 def ended(code: int, said: str) -> tuple[Ended, str]:
-    """How a process ended that left no outcome.
+    """The end of a process that left no outcome.
 
     Args:
         code: its exit code.

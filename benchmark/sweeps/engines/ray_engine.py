@@ -82,7 +82,7 @@ class RayEngine(Engine):
         return [(unit := self._running.pop(task), *self._result(task, unit)) for task in ended]
 
     def _result(self, task: Any, unit: Unit) -> tuple[Ended, str]:
-        """How a task ended, and its unit with it."""
+        """The end of a task, and of its unit with it."""
         try:
             result: UnitResult = self._ray.get(task)
         except self._ray.exceptions.RayTaskError as error:  # raised by our code, on the node

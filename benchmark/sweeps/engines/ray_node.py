@@ -1,4 +1,4 @@
-"""What a node of a Ray cluster does for a sweep: one run at a time in a process of its own, its files sent back.
+"""Work of a Ray cluster's node for a sweep: one run at a time in a process of its own, its files sent back.
 
 The Ray worker stays light: neither torch nor Lightning is imported into it. They are in its fork server, as for the
 runs of one machine, so that the second run on a worker begins in a second, and the end of a run, whatever way, leaves
@@ -26,12 +26,12 @@ POLL_S = 0.5
 """Ray's cancellation sets a flag that Python looks at only between two waits."""
 
 GRACE_S = 5.0
-"""What a cancelled run may take to end: nothing that it leaves is kept."""
+"""Time that a cancelled run may take to end: nothing that it leaves is kept."""
 
 
 @dataclass(frozen=True)
 class UnitResult:
-    """What is left of a run on a node.
+    """Remains of a run on a node.
 
     Args:
         exit_code: of its process; negative if a signal killed it.

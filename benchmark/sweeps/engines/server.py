@@ -35,7 +35,7 @@ def without_main_file() -> Iterator[None]:
 
 
 def context() -> ForkServerContext:
-    """Where its processes are made."""
+    """The context that makes its processes."""
     return multiprocessing.get_context("forkserver")
 
 

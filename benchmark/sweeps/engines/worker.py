@@ -13,7 +13,7 @@ LOG = "log.txt"
 """In the run folder: what the run says, of all its attempts."""
 
 GRACE_S = 60.0
-"""What a run may take to end after a signal: the rest of a step, an evaluation, a checkpoint."""
+"""Time that a run may take to end after a signal: the rest of a step, an evaluation, a checkpoint."""
 
 
 def work(folder: Path) -> None:

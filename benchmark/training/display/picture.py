@@ -23,7 +23,7 @@ def write_curves_plot(path: Path, record: Record, curves: pd.DataFrame) -> None:
     Args:
         path: PNG to write.
         record: the run's record.
-        curves: one row an evaluation, as `recorder.curves_table` makes it.
+        curves: one row per evaluation, as `recorder.curves_table` makes it.
 
     Raises:
         OSError: if the picture cannot be written.

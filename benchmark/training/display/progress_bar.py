@@ -1,15 +1,16 @@
-"""The progress bar: loss, what the task is about, tokens a second, time left."""
+"""The progress bar: loss, what the task is about, tokens per second, time left."""
 
 import sys
 import time
 from typing import Any
 
-from lightning import LightningModule, Trainer
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+import datamodules
 from benchmark.training.display.terminal import is_live
 from benchmark.training.module import EmergenceModule
 
@@ -21,6 +22,19 @@ class _TokensPerSecond(ProgressColumn):
     def render(self, task: Task) -> Text:
         tokens_per_s = (task.speed or 0.0) * task.fields["tokens_per_step"]
         return Text(f"{tokens_per_s:,.0f} tokens/s", style="cyan")
+
+
+def bars(task: datamodules.Task, tokens_per_step: int, eval_every: int, plain: bool) -> list[Callback]:
+    """The bar of a run, in a list that is empty where nothing could be seen of it.
+
+    Args:
+        task, tokens_per_step, eval_every: of the run; the bar shows the metric of the task's primary target.
+        plain: as for `EmergenceProgressBar`.
+    """
+    primary = next(target.metric for target in task.targets if target.name == task.primary)
+    headline = "accuracy" if primary.startswith("loss") else primary
+    bar = EmergenceProgressBar(tokens_per_step, eval_every, headline, plain=plain)
+    return [bar] if bar.is_seen else []
 
 
 class EmergenceProgressBar(ProgressBar):
@@ -54,7 +68,7 @@ class EmergenceProgressBar(ProgressBar):
         return self.is_live or self._wants_lines or self._console.is_jupyter
 
     def make_console(self) -> Console:
-        """Where the bar is shown: standard error, so that standard output can be piped."""
+        """The console of the bar: standard error, so that standard output can be piped."""
         return Console(stderr=True)
 
     def disable(self) -> None:
@@ -102,7 +116,7 @@ class EmergenceProgressBar(ProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar, at most a few times a second."""
+        """Move the bar, at most a few times per second."""
         now = time.monotonic()
         if self._progress is not None and now - self._shown_at >= REFRESH_S:
             self._shown_at = now

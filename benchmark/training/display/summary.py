@@ -12,7 +12,7 @@ from benchmark.training.folder.checkpoint import CHECKPOINT
 from benchmark.training.folder.layout import CONFIG, CURVES, PICTURE, RECORD
 from benchmark.training.loading import resume
 from benchmark.training.module import EmergenceModule
-from benchmark.training.processes import ignore_interrupts_beside_the_first, is_first
+from benchmark.training.processes import ignore_interrupts_beside_the_first, is_rank_zero
 from benchmark.training.run import Outcome
 from leaderboard.records.record import Hit, Record
 
@@ -26,7 +26,7 @@ def resume_and_print(folder: Path) -> int:
     ignore_interrupts_beside_the_first()
     run = resume(folder)
     assert run.outcome is not None
-    if is_first():
+    if is_rank_zero():
         print_outcome(run.outcome, run.folder)
     return run.outcome.exit_code
 

@@ -6,6 +6,7 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
+from benchmark.config.errors import BenchmarkError
 from leaderboard.records.record import FINAL_STATUSES, Record, read_record
 
 CONFIG, RECORD, CURVES, PICTURE = "config.yaml", "record.json", "curves.parquet", "curves.png"
@@ -63,6 +64,12 @@ def finished_record(folder: Path) -> Record | None:
     path = folder / RECORD
     record = read_record(path) if path.exists() else None
     return record if record is not None and record.status in FINAL_STATUSES else None
+
+
+def require_unfinished(folder: Path) -> None:
+    """Raise a ValueError of one line if the run in a folder has come to its end."""
+    if finished := finished_record(folder):
+        raise BenchmarkError(f"{folder}: this run has ended ({finished.status}); there is nothing to resume")
 
 
 def seed_folder(folder: Path, seed: int) -> Path:

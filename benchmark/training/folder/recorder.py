@@ -19,7 +19,7 @@ from benchmark.training.folder.checkpoint import CHECKPOINT, save_weights
 from benchmark.training.folder.layout import CONFIG, CURVES, PICTURE, RECORD, finished_record, kept_checkpoint
 from benchmark.training.folder.seed_log import N_FIRST_LOSSES, SeedLog
 from benchmark.training.module import EmergenceModule
-from benchmark.training.processes import LOOK_EVERY, is_first, mean
+from benchmark.training.processes import LOOK_EVERY, is_rank_zero, mean
 from datamodules import Task
 from leaderboard.records.record import FINAL_STATUSES, Curves, Final, Record, protocol_hash, read_record, write_record
 
@@ -148,7 +148,7 @@ class Recorder(Callback):
         for seed, evaluation in pl_module.evaluations.items():
             if self.logs[seed].diverged is None:
                 self.logs[seed].take(step, evaluation)
-            if self.keep_every is not None and step % self.keep_every == 0 and is_first():
+            if self.keep_every is not None and step % self.keep_every == 0 and is_rank_zero():
                 path = kept_checkpoint(self.logs[seed].folder, step)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 save_weights(path, pl_module.model_of(seed), self.logs[seed].identity, step)
@@ -299,7 +299,7 @@ def _draw(path: Path, record: Record, curves: "pd.DataFrame") -> None:
 
 
 def curves_table(curves: list[dict[str, Any]]) -> "pd.DataFrame":
-    """One row an evaluation: step, the metrics, loss_by_position_nats (a float32 list of length L)."""
+    """One row per evaluation: step, the metrics, loss_by_position_nats (a float32 list of length L)."""
     import pandas as pd
 
     arrays = [{**row, "loss_by_position_nats": row["loss_by_position_nats"].numpy()} for row in curves]

@@ -30,7 +30,7 @@ class SeedLog:
     Attributes:
         step: optimizer steps made.
         first_losses: in nats, of the first 20 steps.
-        curves: one row an evaluation: step, every metric, loss_by_position_nats (a float32 tensor (L,)).
+        curves: one row per evaluation: step, every metric, loss_by_position_nats (a float32 tensor (L,)).
         hits: of the targets, by name.
         diverged: the reason, once the loss is not finite.
         record: once it is written.
@@ -85,7 +85,7 @@ class SeedLog:
         return solved or self.diverged is not None or self.record is not None
 
     def outcome(self) -> str:
-        """How a run that nothing cut short has ended."""
+        """Status of a run that nothing cut short."""
         protocol = self.identity.protocol
         solved = self.hits[protocol.primary].step is not None
         if solved and (self.step == protocol.max_steps or protocol.stop_when_solved):

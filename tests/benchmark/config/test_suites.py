@@ -7,7 +7,7 @@ import pytest
 from architectures import ARCHITECTURES
 from benchmark.config.catalogue import SUITES
 from benchmark.config.suite import Cell, Setup, load_suite
-from benchmark.sweeps.planning import make_plan
+from benchmark.sweeps.plan import make_plan
 from leaderboard.records.record import Record
 from leaderboard.records.record_files import find_records
 

@@ -10,8 +10,7 @@ import pytest
 from benchmark.sweeps.driver import MOST_RETRIES, Driver
 from benchmark.sweeps.engines.engine import Ended, Engine
 from benchmark.sweeps.engines.local import ended
-from benchmark.sweeps.plan import Plan, Unit
-from benchmark.sweeps.planning import make_plan
+from benchmark.sweeps.plan import Plan, Unit, make_plan
 from benchmark.sweeps.state import make_folder
 from benchmark.training.folder.layout import CONFIG
 from benchmark.training.folder.lock import LOCK, is_taken, take

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.config.errors import InUse
 from benchmark.sweeps.engines.worker import LOG
-from benchmark.sweeps.planning import make_plan
+from benchmark.sweeps.plan import make_plan
 from benchmark.sweeps.state import make_folder
 from benchmark.training.folder.checkpoint import CHECKPOINT
 from benchmark.training.folder.lock import LOCK, is_taken, training_in

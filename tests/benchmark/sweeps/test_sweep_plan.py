@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from benchmark.config.grid import parse_grid
-from benchmark.sweeps.plan import Plan, PlanEntry
-from benchmark.sweeps.planning import make_plan
+from benchmark.sweeps.plan import Plan, PlanEntry, make_plan
 from tests.helpers.sweep_helpers import LONG, SUITE
 
 Make = Callable[..., Plan]

@@ -15,8 +15,7 @@ from benchmark.__main__ import main
 from benchmark.sweeps.driver import Driver
 from benchmark.sweeps.engines.local import LocalEngine
 from benchmark.sweeps.engines.worker import LOG
-from benchmark.sweeps.plan import Plan
-from benchmark.sweeps.planning import make_plan
+from benchmark.sweeps.plan import Plan, make_plan
 from benchmark.training.folder.lock import LOCK, is_taken
 from tests.helpers.sweep_helpers import (
     PATIENCE_S,

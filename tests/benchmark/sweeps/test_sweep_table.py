@@ -8,8 +8,7 @@ from rich.console import Console
 
 from benchmark.sweeps.display import Screen, print_summary, table_of
 from benchmark.sweeps.engines.worker import LOG
-from benchmark.sweeps.plan import Plan, PlanEntry
-from benchmark.sweeps.planning import make_plan
+from benchmark.sweeps.plan import Plan, PlanEntry, make_plan
 from benchmark.sweeps.progress import Progress, duration
 from benchmark.sweeps.state import make_folder
 from leaderboard.records.record import Record

@@ -23,7 +23,7 @@ import pytest
 from benchmark.sweeps.driver import Driver
 from benchmark.sweeps.engines.local import LocalEngine
 from benchmark.sweeps.engines.ray_node import remove_orphans
-from benchmark.sweeps.planning import make_plan
+from benchmark.sweeps.plan import make_plan
 from benchmark.training.folder.checkpoint import CHECKPOINT
 from benchmark.training.folder.lock import LOCK, is_taken
 from tests.helpers.runs import start

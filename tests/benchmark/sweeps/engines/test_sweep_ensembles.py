@@ -13,8 +13,7 @@ import yaml
 from benchmark.sweeps.driver import Driver
 from benchmark.sweeps.engines.ensembles import EnsembleEngine, visible_gpus
 from benchmark.sweeps.engines.local import LocalEngine
-from benchmark.sweeps.plan import Plan
-from benchmark.sweeps.planning import make_plan
+from benchmark.sweeps.plan import Plan, make_plan
 from benchmark.training.folder.checkpoint import CHECKPOINT
 from benchmark.training.folder.layout import CONFIG
 from tests.helpers.sweep_helpers import LONG, SUITE, Quiet, folders_of, records_of
