@@ -31,7 +31,12 @@ def reported(work: Callable[[], int]) -> int:
     """
     warnings.showwarning = _show_warning
     try:
-        return work()
+        code = work()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader (`| head`) has seen enough; Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         if os.environ.get(DEBUG) == "true" and not isinstance(error, InUse):
             raise

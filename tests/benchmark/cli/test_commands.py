@@ -1,6 +1,7 @@
 """Behaviour that all commands share: help, misspelt words, a start without torch; and the names that `list` reads."""
 
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -174,3 +175,14 @@ def test_what_plugins_register_is_listed_with_its_module(monkeypatch: pytest.Mon
         CatalogueItem("task", "outside_task", "Of a plugin.", __name__),
     }
     assert set(ours) < set(found)
+
+
+@pytest.mark.process
+def test_a_reader_that_has_seen_enough(repository: Path) -> None:
+    """As `list | head` would do it, with a reader that is gone before the first line."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "benchmark", "list"]
+    done = subprocess.run(command, cwd=repository, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
