@@ -46,7 +46,10 @@ from architectures.model import (
 )
 from architectures.ops.backend import Backend, choose, require_backend
 from architectures.ops.delta_rule import delta_rule
-from architectures.ops.rwkv_parts import LOG_DECAY, keys, readout, squared_relu, token_shift
+from architectures.ops.rwkv_keys import LOG_DECAY, keys
+from architectures.ops.rwkv_readout import readout
+from architectures.ops.squared_relu import squared_relu
+from architectures.ops.token_shift import token_shift
 from architectures.registry import register
 
 LIBRARY = "fla"

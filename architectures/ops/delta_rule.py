@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import register_flop_formula
 
 from architectures.ops.over_seeds import fold_seeds
+from architectures.ops.registration import compiled_operator
 
 CHUNK = 32
 """Steps whose states the compiled backward pass holds at once: 32 matrices of 64 x 64 fit the second-level cache."""
@@ -54,8 +54,7 @@ def delta_rule(
     state = v.new_zeros(shape, dtype=dtype) if state is None else state.to(dtype)
     with torch.autocast(v.device.type, enabled=False):  # which would turn the products to half precision
         if implementation == "numba":
-            inputs = (q, k, values, a, b, log_w.exp().expand_as(k), state)
-            y, state, _ = _compiled(*(x.contiguous() for x in inputs))
+            y, state, _ = _compiled(q, k, values, a, b, log_w.exp().expand_as(k), state)
         else:
             y, state = _chunked(q, k, values, a, b, log_w, state)
     return y.to(v.dtype), state
@@ -106,10 +105,7 @@ def _chunk(
     return y, state
 
 
-@torch.library.custom_op("emergence::delta_rule", mutates_args=(), device_types="cpu")
-def _compiled(
-    q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, w: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, w: Tensor, state: Tensor) -> list[Tensor]:
     from architectures.ops.cpu import delta_rule_loops, loops
 
     batch, length, heads, n_keys = q.shape
@@ -117,66 +113,29 @@ def _compiled(
     saved = state.new_empty((batch * heads * -(-length // CHUNK), n_keys, v.shape[3]))
     rows = (x.flatten(0, 2) for x in (q, k, v, a, b, w, y))
     loops.run(delta_rule_loops.forward, batch * heads, *rows, final.flatten(0, 1), saved, length, heads, CHUNK)
-    return y, final, saved
+    return [y, final, saved]
 
 
-@_compiled.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, w: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    n_saved = q.shape[0] * q.shape[2] * -(-q.shape[1] // CHUNK)
-    return torch.empty_like(v), torch.empty_like(state), state.new_empty((n_saved, *state.shape[2:]))
-
-
-@torch.library.custom_op("emergence::delta_rule_backward", mutates_args=(), device_types="cpu")
-def _compiled_backward(
-    q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, w: Tensor, saved: Tensor, dy: Tensor, dstate: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _backward(
+    q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, w: Tensor, saved: Tensor, gradients: list[Tensor]
+) -> list[Tensor]:
     from architectures.ops.cpu import delta_rule_loops, loops
 
     batch, length, heads, _ = q.shape
-    gradients = [torch.empty_like(x) for x in (q, k, v, a, b, w)]
-    dinitial = dstate.clone()
+    inputs, (dy, dstate) = (q, k, v, a, b, w), gradients
+    dinputs, dstate = [torch.empty_like(x) for x in inputs], dstate.clone()
     loops.run(
         delta_rule_loops.backward, batch * heads,
-        *(x.flatten(0, 2) for x in (q, k, v, a, b, w)), saved, dy.flatten(0, 2),
-        *(x.flatten(0, 2) for x in gradients), dinitial.flatten(0, 1), length, heads, CHUNK,
+        *(x.flatten(0, 2) for x in inputs), saved, dy.flatten(0, 2),
+        *(x.flatten(0, 2) for x in dinputs), dstate.flatten(0, 1), length, heads, CHUNK,
     )  # fmt: skip
-    dq, dk, dv, da, db, dw = gradients
-    return dq, dk, dv, da, db, dw, dinitial
+    return [*dinputs, dstate]
 
 
-@_compiled_backward.register_fake
-def _(
-    q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, w: Tensor, saved: Tensor, dy: Tensor, dstate: Tensor
-) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(x) for x in (q, k, v, a, b, w, dstate))
-
-
-def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.set_materialize_grads(False)  # the gradient of what was saved would be a large tensor of zeros
-    ctx.save_for_backward(*inputs[:6], output[2])
-
-
-def _differentiate(ctx: Any, dy: Tensor | None, dstate: Tensor | None, _: None) -> tuple[Tensor, ...]:
-    _, _, v, *_, saved = ctx.saved_tensors
-    dy = torch.zeros_like(v) if dy is None else dy.contiguous()
-    if dstate is None:
-        dstate = saved.new_zeros((v.shape[0], v.shape[2], *saved.shape[1:]))
-    return _compiled_backward(*ctx.saved_tensors, dy, dstate.contiguous())
-
-
-_compiled.register_autograd(_differentiate, setup_context=_save)
-
-
-def _flops(q: Any, k: Any, v: Any, *args: Any, **kwargs: Any) -> int:
-    """A multiplication and an addition a state entry for each of: decay, a^T S, b u^T, k v^T, S^T q."""
+def _flops(q: Any, k: Any, v: Any, *_: Any) -> int:
+    """A multiplication and an addition per state entry for each of: decay, a^T S, b u^T, k v^T, S^T q."""
     batch, length, heads, n_keys = q
     return 10 * batch * length * heads * n_keys * v[3]
 
 
-def _flops_backward(*args: Any, **kwargs: Any) -> int:
-    """Twice the forward pass, as for a matrix product; what is computed again is not counted."""
-    return 2 * _flops(*args)
-
-
-register_flop_formula(torch.ops.emergence.delta_rule)(_flops)
-register_flop_formula(torch.ops.emergence.delta_rule_backward)(_flops_backward)
+_compiled = compiled_operator("delta_rule", _forward, _backward, _flops)

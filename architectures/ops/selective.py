@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import register_flop_formula
 
 from architectures.ops.over_seeds import each_sequence, fold, over_seeds, unfold
+from architectures.ops.registration import compiled_operator
 
 CHUNK = 16
 """Steps whose states and decays the compiled backward pass holds at once: 2 x 256 KiB at 256 channels and 16 states."""
@@ -98,7 +98,7 @@ def selective_scan(
     state = x.new_zeros((len(x), A.shape[-1], A.shape[-2])) if state is None else state.to(dtype)
     with torch.autocast(x.device.type, enabled=False):  # which would turn the products to half precision
         if implementation == "numba":
-            y, state, _ = _compiled(*(tensor.contiguous() for tensor in (x, dt, A.mT, B, C, D, z, state)))
+            y, state, _ = _compiled(x, dt, A.mT, B, C, D, z, state)
         else:
             y, state = _chunked(x, softplus(dt), A.mT, B, C, state)
             y = _skip_and_gate(y, x, D, z)
@@ -150,88 +150,42 @@ def _prefixes(decay: Tensor, added: Tensor) -> Tensor:
     return both if steps % 2 == 0 else torch.cat([both, even[:, -1:]], dim=1)
 
 
-@torch.library.custom_op("emergence::selective_scan", mutates_args=(), device_types="cpu")
-def _compiled(
+def _forward(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> list[Tensor]:
     from architectures.ops.cpu import loops, selective_loops
 
-    y, final, saved = torch.empty_like(x), state.clone(), _saved(x, state)
+    (batch, length, channels), y, final = x.shape, torch.empty_like(x), state.clone()
+    saved = state.new_empty((batch * -(-length // CHUNK), *state.shape[1:]))
     loops.run(
-        selective_loops.forward, _n_blocks(x) * len(x),
+        selective_loops.forward, -(-channels // BLOCK) * batch,
         x, dt, A / math.log(2), B, C, D, z, y, final, saved, BLOCK, CHUNK,
     )  # fmt: skip
-    return y, final, saved
+    return [y, final, saved]
 
 
-def _n_blocks(x: Tensor) -> int:
-    return -(-x.shape[2] // BLOCK)
-
-
-def _saved(x: Tensor, state: Tensor) -> Tensor:
-    """Room for the state of every sequence at the start of every chunk."""
-    return state.new_empty((len(x) * -(-x.shape[1] // CHUNK), *state.shape[1:]))
-
-
-@_compiled.register_fake
-def _(
-    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(x), torch.empty_like(state), _saved(x, state)
-
-
-@torch.library.custom_op("emergence::selective_scan_backward", mutates_args=(), device_types="cpu")
-def _compiled_backward(
-    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, saved: Tensor, dy: Tensor,
-    dstate: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+def _backward(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, saved: Tensor, gradients: list[Tensor]
+) -> list[Tensor]:
     from architectures.ops.cpu import loops, selective_loops
 
-    batch, n_blocks = len(x), _n_blocks(x)
-    dx, ddt, dz, dinitial = torch.empty_like(x), torch.empty_like(x), torch.empty_like(x), dstate.clone()
+    (batch, _, channels), (dy, dstate) = x.shape, gradients
+    n_blocks, dstate = -(-channels // BLOCK), dstate.clone()
+    dx, ddt, dz = (torch.empty_like(x) for _ in range(3))
     dA, dD = A.new_zeros((batch, *A.shape)), D.new_zeros((batch, *D.shape))
     dB, dC = B.new_empty((n_blocks, *B.shape)), C.new_empty((n_blocks, *C.shape))
     loops.run(
         selective_loops.backward, n_blocks * batch,
         x, dt, A / math.log(2), B, C, D, z, saved, dy,
-        dx, ddt, dA, dB, dC, dD, dz, dinitial, BLOCK, CHUNK,
+        dx, ddt, dA, dB, dC, dD, dz, dstate, BLOCK, CHUNK,
     )  # fmt: skip
-    return dx, ddt, dA.sum(0), dB.sum(0), dC.sum(0), dD.sum(0), dz, dinitial
+    return [dx, ddt, dA.sum(0), dB.sum(0), dC.sum(0), dD.sum(0), dz, dstate]
 
 
-@_compiled_backward.register_fake
-def _(
-    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, saved: Tensor, dy: Tensor,
-    dstate: Tensor,
-) -> tuple[Tensor, ...]:  # fmt: skip
-    return tuple(torch.empty_like(tensor) for tensor in (x, dt, A, B, C, D, z, dstate))
-
-
-def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.set_materialize_grads(False)  # the gradient of what was saved would be a large tensor of zeros
-    ctx.save_for_backward(*inputs[:7], output[2])
-
-
-def _differentiate(ctx: Any, dy: Tensor | None, dstate: Tensor | None, _: None) -> tuple[Tensor, ...]:
-    x, *_, saved = ctx.saved_tensors
-    dy = torch.zeros_like(x) if dy is None else dy.contiguous()
-    dstate = saved.new_zeros((len(x), *saved.shape[1:])) if dstate is None else dstate.contiguous()
-    return _compiled_backward(*ctx.saved_tensors, dy, dstate)
-
-
-_compiled.register_autograd(_differentiate, setup_context=_save)
-
-
-def _flops(x: Any, dt: Any, A: Any, *args: Any, **kwargs: Any) -> int:
-    """A multiplication and an addition a state entry for each of: Delta A, decay, input and output."""
+def _flops(x: Any, dt: Any, A: Any, *_: Any) -> int:
+    """A multiplication and an addition per state entry for each of: Delta A, decay, input and output."""
     batch, length, channels = x
     return 8 * batch * length * channels * A[0]
 
 
-def _flops_backward(*args: Any, **kwargs: Any) -> int:
-    """Twice the forward pass, as for a matrix product; what is computed again is not counted."""
-    return 2 * _flops(*args)
-
-
-register_flop_formula(torch.ops.emergence.selective_scan)(_flops)
-register_flop_formula(torch.ops.emergence.selective_scan_backward)(_flops_backward)
+_compiled = compiled_operator("selective_scan", _forward, _backward, _flops)

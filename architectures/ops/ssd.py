@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import register_flop_formula
 
 from architectures.ops.over_seeds import PER_SEQUENCE, fold_seeds
+from architectures.ops.registration import compiled_operator
 
 CHUNK = 64
 """Positions a chunk: products of 64 x 64 matrices run near a CPU's full speed, and what they cost is still linear."""
@@ -102,19 +102,17 @@ def _chunk(x: Tensor, dt: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, state
     return y.transpose(1, 2), state
 
 
-@torch.library.custom_op("emergence::ssd", mutates_args=(), device_types="cpu")
-def _compiled(
+def _forward(
     x: Tensor, dt: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, skip: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> list[Tensor]:
     from architectures.ops.cpu import loops, ssd_loops
 
     rows, length, heads, width = x.shape
     y = torch.empty_like(x)
     states = state.new_empty((-(-length // CHUNK) + 1, *state.shape))  # at the start of every chunk, then the final one
     states[0] = state
-    for c in range(len(states) - 1):
-        start, end = c * CHUNK, min((c + 1) * CHUNK, length)
-        here, steps = slice(start, end), end - start
+    for c, start in enumerate(range(0, length, CHUNK)):
+        here, steps = slice(start, start + CHUNK), min(CHUNK, length - start)
         scores = C[:, here] @ B[:, here].transpose(1, 2)
         y[:, here].flatten(2)[:] = C[:, here] @ states[c].flatten(2)
         mixing, injected = x.new_empty((rows, heads, steps, steps)), x.new_empty((rows, steps, heads, width))
@@ -124,38 +122,27 @@ def _compiled(
         )  # fmt: skip
         y[:, here] += (mixing @ x[:, here].transpose(1, 2)).transpose(1, 2)
         states[c + 1].flatten(2).baddbmm_(B[:, here].transpose(1, 2), injected.flatten(2))
-    return y, states[-1].clone(), states
+    return [y, states[-1].clone(), states]
 
 
-@_compiled.register_fake
-def _(
-    x: Tensor, dt: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, skip: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    states = state.new_empty((-(-x.shape[1] // CHUNK) + 1, *state.shape))
-    return torch.empty_like(x), torch.empty_like(state), states
-
-
-@torch.library.custom_op("emergence::ssd_backward", mutates_args=(), device_types="cpu")
-def _compiled_backward(
-    x: Tensor, dt: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, skip: Tensor,
-    states: Tensor, dy: Tensor, dstate: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+def _backward(
+    x: Tensor, dt: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, skip: Tensor, saved: Tensor, gradients: list[Tensor]
+) -> list[Tensor]:
     from architectures.ops.cpu import loops, ssd_loops
 
-    rows, length, heads, width = x.shape
+    (rows, length, heads, width), (dy, dstate) = x.shape, gradients
     dx, ddt, dlog_decay, dB, dC = (torch.empty_like(z) for z in (x, dt, log_decay, B, C))
     dskip, dstate, dstate_start = torch.zeros_like(skip), dstate.clone(), torch.empty_like(dstate)
-    for c in range(len(states) - 2, -1, -1):
-        start, end = c * CHUNK, min((c + 1) * CHUNK, length)
-        here, steps = slice(start, end), end - start
-        B_c, C_c, state = B[:, here], C[:, here], states[c]
+    for c in reversed(range(len(saved) - 1)):
+        start = c * CHUNK
+        here, wide = slice(start, start + CHUNK), (rows, min(CHUNK, length - start), heads, width)
+        B_c, C_c, state = B[:, here], C[:, here], saved[c]
         scores = C_c @ B_c.transpose(1, 2)
         read, dinjected = C_c @ state.flatten(2), B_c @ dstate.flatten(2)
         dy_c = dy[:, here].transpose(1, 2)
         dmixing = dy_c @ x[:, here].permute(0, 2, 3, 1)
         mixing, dscores = torch.empty_like(dmixing), torch.empty_like(scores)
         dread, injected = torch.empty_like(read), torch.empty_like(read)
-        wide = (rows, steps, heads, width)
         loops.run(
             ssd_loops.backward, rows, scores, x, dt, log_decay, skip, state,
             dy, dmixing, read.view(wide), dinjected.view(wide), dstate,
@@ -167,43 +154,13 @@ def _compiled_backward(
         dB[:, here] = torch.baddbmm(injected @ dstate.flatten(2).transpose(1, 2), dscores.transpose(1, 2), C_c)
         dstate_start.flatten(2).baddbmm_(C_c.transpose(1, 2), dread)
         dstate, dstate_start = dstate_start, dstate
-    return dx, ddt, dlog_decay, dB, dC, dskip, dstate
+    return [dx, ddt, dlog_decay, dB, dC, dskip, dstate]
 
 
-@_compiled_backward.register_fake
-def _(
-    x: Tensor, dt: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, skip: Tensor,
-    states: Tensor, dy: Tensor, dstate: Tensor,
-) -> tuple[Tensor, ...]:  # fmt: skip
-    return tuple(torch.empty_like(z) for z in (x, dt, log_decay, B, C, skip, dstate))
-
-
-def _save(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.set_materialize_grads(False)  # the gradient of what was saved would be a large tensor of zeros
-    ctx.save_for_backward(*inputs[:6], output[2])
-
-
-def _differentiate(ctx: Any, dy: Tensor | None, dstate: Tensor | None, _: None) -> tuple[Tensor, ...]:
-    x, *_, states = ctx.saved_tensors
-    dy = torch.zeros_like(x) if dy is None else dy.contiguous()
-    dstate = torch.zeros_like(states[0]) if dstate is None else dstate.contiguous()
-    with torch.autocast("cpu", enabled=False):
-        return _compiled_backward(*ctx.saved_tensors, dy, dstate)
-
-
-_compiled.register_autograd(_differentiate, setup_context=_save)
-
-
-def _flops(x: Any, dt: Any, log_decay: Any, B: Any, *args: Any, **kwargs: Any) -> int:
-    """A multiplication and an addition a state entry for each of: decay, B x^T, S^T C."""
+def _flops(x: Any, dt: Any, log_decay: Any, B: Any, *_: Any) -> int:
+    """A multiplication and an addition per state entry for each of: decay, B x^T, S^T C."""
     rows, length, heads, width = x
     return 6 * rows * length * heads * width * B[2]
 
 
-def _flops_backward(*args: Any, **kwargs: Any) -> int:
-    """Twice the forward pass, as for a matrix product; what is computed again is not counted."""
-    return 2 * _flops(*args)
-
-
-register_flop_formula(torch.ops.emergence.ssd)(_flops)
-register_flop_formula(torch.ops.emergence.ssd_backward)(_flops_backward)
+_compiled = compiled_operator("ssd", _forward, _backward, _flops)

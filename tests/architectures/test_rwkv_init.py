@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from architectures.ops.rwkv_parts import keys, readout, squared_relu, token_shift
+from architectures.ops.rwkv_keys import keys
+from architectures.ops.rwkv_readout import readout
+from architectures.ops.squared_relu import squared_relu
+from architectures.ops.token_shift import token_shift
 from architectures.rwkv import RWKV, RWKVBlock, rank
 
 

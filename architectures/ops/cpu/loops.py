@@ -16,6 +16,7 @@ from typing import Any
 import numba
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 """Sums may be reordered so that they vectorise; NaN and infinity keep their meaning, for runs that diverge."""
@@ -45,8 +46,11 @@ def run(compiled: Callable[..., None], n_rows: int, *args: Any) -> None:
         n_rows: number of independent rows.
         args: its arguments without the last two; tensors are handed over as arrays, without copying.
     """
+    tensors = [arg for arg in args if isinstance(arg, Tensor)]
+    if any(x.is_meta or isinstance(x, FakeTensor) for x in tensors):
+        return
     arrays = [array(arg) if isinstance(arg, Tensor) else arg for arg in args]
-    work = max((arg.numel() for arg in args if isinstance(arg, Tensor)), default=0)
+    work = max((x.numel() for x in tensors), default=0)
     threads = min(torch.get_num_threads(), n_rows) if work >= _MIN_WORK else 1
     if threads == 1:
         compiled(*arrays, 0, n_rows)

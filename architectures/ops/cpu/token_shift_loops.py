@@ -1,0 +1,37 @@
+"""Compiled loops of RWKV-7's token shift; the equation and the shapes are in `token_shift.py`. Rows are sequences."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from architectures.ops.cpu.loops import loop
+
+Array = NDArray[np.floating]
+
+
+@loop
+def forward(x: Array, before: Array, mu: Array, mixed: Array, first: int, last: int) -> None:
+    """Writes one mix (B, L, D); `mu` is its row (D,)."""
+    for n in range(first, last):
+        for t in range(x.shape[1]):
+            x_t, mixed_t = x[n, t], mixed[n, t]
+            p = x[n, t - 1] if t else before[n]
+            for d in range(len(mu)):
+                mixed_t[d] = x_t[d] + (p[d] - x_t[d]) * mu[d]
+
+
+@loop
+def backward(
+    x: Array, before: Array, mu: Array, dmixed: Array, dx: Array, dbefore: Array, dmu: Array, first: int, last: int
+) -> None:
+    """Adds to `dx`, `dbefore` and `dmu` (B, D), for one mix."""
+    for n in range(first, last):
+        dmu_n = dmu[n]
+        for t in range(x.shape[1]):
+            x_t, dy, dx_t = x[n, t], dmixed[n, t], dx[n, t]
+            p, dp = (x[n, t - 1], dx[n, t - 1]) if t else (before[n], dbefore[n])
+            for d in range(len(mu)):
+                dx_t[d] += dy[d] - dy[d] * mu[d]
+            for d in range(len(mu)):
+                dp[d] += dy[d] * mu[d]
+            for d in range(len(mu)):
+                dmu_n[d] += dy[d] * (p[d] - x_t[d])
