@@ -31,20 +31,16 @@ Shape letters: B batch, L positions, D, H, K, V, C and W as above.
 """
 
 import math
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.model import Positions, RecurrentBlock, SequenceModel, State, require_positive
-from architectures.ops.backend import Backend, choose, require_backend
+from architectures.ops.backend import Accelerated, Backend, require_backend
 from architectures.ops.convolution import short_convolution
 from architectures.ops.delta_rule import delta_rule
 from architectures.registry import register
-
-LIBRARY = "fla"
-"""Package of the fused kernel."""
 
 NORM_EPS, L2_EPS = 1e-5, 1e-6
 
@@ -59,19 +55,19 @@ def gated_delta_rule(
     *,
     implementation: str,
 ) -> tuple[Tensor, Tensor]:
-    """Equation 10 over all positions.
+    """Run equation 10 over all positions.
 
     Args:
         q, k: (B, L, H, K).
         v: (B, L, H, V).
         log_alpha, beta: (B, L, H); log_alpha at most 0.
         state: S_0 transposed, (B, H, K, V); None is zero.
-        implementation: what `choose` returned.
+        implementation: as `choose` returns it.
 
     Returns:
         o (B, L, H, V) and S_L transposed (B, H, K, V).
     """
-    if implementation == LIBRARY:
+    if implementation == GatedDeltaMixer.library:
         from architectures.ops.cuda import fused
 
         return fused.gated_delta_rule(q, k, v, log_alpha, beta, state)
@@ -80,7 +76,7 @@ def gated_delta_rule(
 
 
 def l2_normalise(x: Tensor, length: float = 1.0) -> Tensor:
-    """Vectors of the last dimension brought to a length; those far below sqrt(L2_EPS) stay short."""
+    """Scale the vectors of the last dimension to a length; those far shorter than sqrt(L2_EPS) stay short."""
     return x * (length * (torch.linalg.vecdot(x, x) + L2_EPS).rsqrt()).unsqueeze(-1)
 
 
@@ -88,7 +84,7 @@ class RMSNorm(nn.RMSNorm):
     """RMSNorm of the last dimension (arXiv 1910.07467)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same."""
+        """Any shape to the same shape."""
         if x.device.type != "cpu":
             return super().forward(x)
         # PyTorch has no fused kernel for it on a CPU, and this costs it less than its own composition.
@@ -96,8 +92,8 @@ class RMSNorm(nn.RMSNorm):
         return x * (mean_square + NORM_EPS).rsqrt().unsqueeze(-1) * self.weight
 
 
-class GatedDeltaMixer(nn.Module):
-    """The token mixer: short convolutions, gated delta rule, gated output norm (figure 1 of the paper).
+class GatedDeltaMixer(Accelerated):
+    """Token mixer: short convolutions, gated delta rule, gated output norm (figure 1 of the paper).
 
     Args:
         d_model: width D.
@@ -108,9 +104,9 @@ class GatedDeltaMixer(nn.Module):
         backend: one of `Backend`.
     """
 
-    def __init__(self, d_model: int, n_heads: int, head_dim: int, expand_v: int, d_conv: int, backend: str) -> None:
-        super().__init__()
-        self.n_heads, self.head_dim, self.backend_asked = n_heads, head_dim, backend
+    def __init__(self, d_model: int, n_heads: int, head_dim: int, expand_v: int, d_conv: int, backend: Backend) -> None:
+        super().__init__(backend, head_dim)
+        self.n_heads, self.head_dim = n_heads, head_dim
         keys, values = n_heads * head_dim, n_heads * head_dim * expand_v
         self.qkv_sizes = (keys, keys, values)
         self.qkv = nn.Linear(d_model, sum(self.qkv_sizes), bias=False)
@@ -122,10 +118,6 @@ class GatedDeltaMixer(nn.Module):
         self.output_gate = nn.Linear(d_model, values, bias=False)
         self.head_norm = RMSNorm(head_dim * expand_v, eps=NORM_EPS)
         self.out = nn.Linear(values, d_model, bias=False)
-
-    def implementation(self, like: Tensor) -> str:
-        """Which implementation runs on tensors of this device and dtype."""
-        return choose(self.backend_asked, like.device, LIBRARY, n_keys=self.head_dim, dtype=like.dtype)
 
     def initial_state(self, batch_size: int) -> State:
         """Zeros: the last W - 1 inputs of the convolution (B, W - 1, C) and S transposed (B, H, K, V)."""
@@ -163,7 +155,7 @@ class SwiGLU(nn.Module):
     Args:
         d_model: input and output width D.
         d_hidden: hidden width F.
-        n_layers: blocks of the model, by which the scale of the output map goes down.
+        n_layers: blocks of the model, which set the initial scale of the output.
     """
 
     def __init__(self, d_model: int, d_hidden: int, n_layers: int) -> None:
@@ -209,64 +201,35 @@ class GatedDeltaNet(SequenceModel):
     """Gated DeltaNet: linear attention with a gated delta rule, and SwiGLU (arXiv 2412.06464).
 
     Args:
-        vocab_size: number of token values V.
-        seq_len: longest input L in tokens.
-        d_model: width D of the residual stream.
-        n_layers: number of blocks.
         n_heads: heads H of the delta rule.
         head_dim: width K of queries and keys in a head; by default 3/4 d_model / n_heads, rounded down.
         expand_v: width of values in a head as a multiple of head_dim.
-        d_conv: width of the short convolutions in positions.
         mlp_ratio: SwiGLU width as a multiple of 2/3 d_model (rounded up to a multiple of 32), which makes it as large
             as a plain MLP of that ratio.
-        positions: "learned" (absolute) or "none", as in the paper.
-        embedding_std: standard deviation of the initial token and position embeddings.
-        backend: "auto" (the fastest that is there), "torch", or "fused" (CUDA kernels of flash-linear-attention).
 
     Raises:
-        ValueError: if a size is smaller than 1, embedding_std is not positive, positions or backend is none of its
-            choices, or fused kernels are asked for and cannot run.
+        ValueError: as `SequenceModel`, or if fused kernels are requested and cannot run.
     """
 
     def __init__(
-        self,
-        vocab_size: int,
-        seq_len: int,
-        *,
-        d_model: int = 128,
-        n_layers: int = 1,
-        n_heads: int = 3,
-        head_dim: int | None = None,
-        expand_v: int = 2,
-        d_conv: int = 4,
-        mlp_ratio: int = 4,
-        positions: Positions = "learned",
-        embedding_std: float = 0.02,
-        backend: Backend = "auto",
-    ) -> None:
+        self, vocab_size: int, seq_len: int, *, d_model: int = 128, n_layers: int = 1, n_heads: int = 3,
+        head_dim: int | None = None, expand_v: int = 2, d_conv: int = 4, mlp_ratio: int = 4,
+        positions: Positions = "learned", embedding_std: float = 0.02, backend: Backend = "auto",
+    ) -> None:  # fmt: skip
         require_positive(d_model=d_model, n_layers=n_layers, n_heads=n_heads)
         if head_dim is None:
             head_dim = max(1, 3 * d_model // (4 * n_heads))
         require_positive(head_dim=head_dim, expand_v=expand_v, d_conv=d_conv, mlp_ratio=mlp_ratio)
-        require_backend(backend, LIBRARY)
+        require_backend(backend, GatedDeltaMixer.library)
         d_hidden = 32 * math.ceil(2 * mlp_ratio * d_model / (3 * 32))
+        blocks = [
+            GatedDeltaNetBlock(
+                d_model,
+                GatedDeltaMixer(d_model, n_heads, head_dim, expand_v, d_conv, backend),
+                SwiGLU(d_model, d_hidden, n_layers),
+            )
+            for _ in range(n_layers)
+        ]
         super().__init__(
-            vocab_size,
-            seq_len,
-            d_model=d_model,
-            blocks=[
-                GatedDeltaNetBlock(
-                    d_model,
-                    GatedDeltaMixer(d_model, n_heads, head_dim, expand_v, d_conv, backend),
-                    SwiGLU(d_model, d_hidden, n_layers),
-                )
-                for _ in range(n_layers)
-            ],
-            positions=positions,
-            embedding_std=embedding_std,
+            vocab_size, seq_len, d_model=d_model, blocks=blocks, positions=positions, embedding_std=embedding_std
         )
-
-    @property
-    def backend(self) -> str:
-        """Which implementation of the gated delta rule runs where the parameters are."""
-        return cast(GatedDeltaNetBlock, self.blocks[0]).mixer.implementation(self.embedding.weight)

@@ -1,17 +1,17 @@
-"""Mamba (Gu and Dao, arXiv 2312.00752): a state space model whose step size, input and output depend on the token.
+"""Mamba-1 (Gu and Dao, arXiv 2312.00752): a state-space model whose step size, input and output depend on the token.
 
 Glossary: d_model is the width of the residual stream, D = expand d_model the paper's inner width (its symbol D for the
-skip is the parameter `skip`), d_state = N states a channel, d_conv = the filter width of the convolution, dt_rank = R
+skip is the parameter `skip`), d_state = N states per channel, d_conv = filter width of the convolution, dt_rank = R,
 the rank of the step size's projection; in_proj and gate_proj are the two halves of the paper's input projection, x_proj
 is its s_B, s_C and the first half of s_Delta, dt_proj the other half; A_log = log(-A).
 
     x, z = in_proj(u), gate_proj(u)              u = RMSNorm(residual stream); figure 3
-    x = silu(convolution(x))                     causal, one filter a channel
+    x = silu(convolution(x))                     causal, one filter per channel
     dt, B, C = x_proj(x);  Delta = softplus(dt_proj(dt))                            section 3.2
     h_t = exp(Delta_t A) h_{t-1} + Delta_t B_t x_t;   y_t = C_t h_t + skip x_t       algorithm 2, equation 2a
     residual stream += out_proj(y * silu(z))
 
-There is no MLP: the block is both. Initialised as by the authors' code (github.com/state-spaces/mamba): A[d, n] = -n,
+The block has no MLP. Initialisation as in the authors' code (github.com/state-spaces/mamba): A[d, n] = -n,
 n = 1..N (S4D-real, section 3.6); skip 1; softplus(bias of dt_proj) log-uniform in [0.001, 0.1], weight of dt_proj
 uniform in +-R^-1/2; everything else by PyTorch's default, and out_proj then divided by sqrt(n_layers).
 
@@ -21,39 +21,39 @@ share them; the optimizer decays A_log, skip and biases like every parameter, if
 """
 
 import math
-from typing import Literal, cast
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from architectures.model import RecurrentBlock, SequenceModel, State, require_positive
-from architectures.ops.backend import Backend, choose, require_backend
+from architectures.model import Positions, RecurrentBlock, SequenceModel, State, require_positive
+from architectures.ops.backend import Accelerated, Backend, require_backend
 from architectures.ops.convolution import short_convolution
 from architectures.ops.selective import selective_scan
 from architectures.registry import register
 
-LIBRARY = "mamba_ssm"
 DT_MIN, DT_MAX = 0.001, 0.1
 
 
-class MambaBlock(RecurrentBlock):
+class MambaBlock(Accelerated, RecurrentBlock):
     """Pre-norm residual block: gated convolution and selective scan.
 
     Args:
         d_model: width of the residual stream.
         d_inner: channels D of the scan.
-        d_state: states a channel N.
+        d_state: states per channel N.
         d_conv: filter width W of the convolution.
         dt_rank: rank R of the projection to step sizes.
-        n_layers: blocks of the model, for the initial scale of the output.
-        backend: which implementation of the scan and the convolution runs.
+        n_layers: blocks of the model, which set the initial scale of the output.
+        backend: of the scan and the convolution.
     """
+
+    library: ClassVar[str] = "mamba_ssm"
 
     def __init__(
         self, d_model: int, d_inner: int, d_state: int, d_conv: int, dt_rank: int, n_layers: int, backend: Backend
     ) -> None:
-        super().__init__()
-        self.backend_asked = backend
+        super().__init__(backend, d_state)
         self.norm = nn.RMSNorm(d_model, eps=1e-5)
         self.in_proj = nn.Linear(d_model, d_inner, bias=False)
         self.gate_proj = nn.Linear(d_model, d_inner, bias=False)
@@ -70,12 +70,8 @@ class MambaBlock(RecurrentBlock):
             delta = torch.empty(d_inner).uniform_(math.log(DT_MIN), math.log(DT_MAX)).exp()
             self.dt_proj.bias.copy_(delta + torch.log(-torch.expm1(-delta)))  # the inverse of softplus
 
-    def implementation(self, like: Tensor) -> str:
-        """Which implementation runs on tensors of this device and dtype."""
-        return choose(self.backend_asked, like.device, LIBRARY, n_keys=self.A_log.shape[1], dtype=like.dtype)
-
     def initial_state(self, batch_size: int) -> State:
-        """The last W - 1 inputs of the convolution (B, W - 1, D), and h (B, N, D); zeros."""
+        """Zeros: the last W - 1 inputs of the convolution (B, W - 1, D), and h (B, N, D)."""
         (d_inner, d_conv), d_state = self.conv_weight.shape, self.A_log.shape[1]
         zeros = self.A_log.new_zeros
         return zeros(batch_size, d_conv - 1, d_inner), zeros(batch_size, d_state, d_inner)
@@ -86,7 +82,7 @@ class MambaBlock(RecurrentBlock):
         return self._read(x_BLD, inputs, h)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        """(B, L, d_model) to itself, from no state: the fused kernel starts from zero only."""
+        """(B, L, d_model) to (B, L, d_model), without a state, because the fused kernel starts from zero only."""
         return self._read(x_BLD, None, None)[0]
 
     def _read(self, x_BLD: Tensor, inputs: Tensor | None, h: Tensor | None) -> tuple[Tensor, State]:
@@ -105,58 +101,28 @@ class MambaBlock(RecurrentBlock):
 
 @register("mamba")
 class Mamba(SequenceModel):
-    """Mamba-1, a selective state space model (arXiv 2312.00752).
+    """Mamba-1, a selective state-space model (arXiv 2312.00752).
 
     Args:
-        vocab_size: number of token values V.
-        seq_len: longest input L in tokens.
-        d_model: width of the residual stream.
-        n_layers: number of blocks.
-        d_state: states a channel N.
-        d_conv: filter width of the short convolution.
-        expand: channels of the scan as a multiple of d_model.
+        d_state: states N per channel.
         dt_rank: rank of the projection to step sizes, or "auto" for d_model / 16, rounded up.
-        positions: "learned" (absolute) or "none", as in the paper.
-        embedding_std: standard deviation of the initial token and position embeddings.
-        backend: "auto" takes the fastest there is, "torch" plain PyTorch, "fused" the CUDA kernel of mamba-ssm.
 
     Raises:
-        ValueError: if a size is smaller than 1, embedding_std is not positive, positions or backend is none of its
-            choices, or backend is "fused" where that cannot run.
+        ValueError: as `SequenceModel`, or if the fused kernel is requested and cannot run.
     """
 
     def __init__(
-        self,
-        vocab_size: int,
-        seq_len: int,
-        *,
-        d_model: int = 128,
-        n_layers: int = 1,
-        d_state: int = 16,
-        d_conv: int = 4,
-        expand: int = 2,
-        dt_rank: int | Literal["auto"] = "auto",
-        positions: Literal["learned", "none"] = "learned",
-        embedding_std: float = 0.02,
-        backend: Backend = "auto",
-    ) -> None:
+        self, vocab_size: int, seq_len: int, *, d_model: int = 128, n_layers: int = 1, d_state: int = 16,
+        d_conv: int = 4, expand: int = 2, dt_rank: int | Literal["auto"] = "auto", positions: Positions = "learned",
+        embedding_std: float = 0.02, backend: Backend = "auto",
+    ) -> None:  # fmt: skip
         require_positive(d_model=d_model, n_layers=n_layers, d_state=d_state, d_conv=d_conv, expand=expand)
-        require_backend(backend, LIBRARY)
+        require_backend(backend, MambaBlock.library)
         rank = math.ceil(d_model / 16) if dt_rank == "auto" else dt_rank
         if not isinstance(rank, int) or rank < 1:
             raise ValueError(f"model.dt_rank must be auto or a whole number from 1 on, got {dt_rank}")
+        sizes = (d_model, expand * d_model, d_state, d_conv, rank, n_layers)
         super().__init__(
-            vocab_size,
-            seq_len,
-            d_model=d_model,
-            blocks=[
-                MambaBlock(d_model, expand * d_model, d_state, d_conv, rank, n_layers, backend) for _ in range(n_layers)
-            ],
-            positions=positions,
-            embedding_std=embedding_std,
-        )
-
-    @property
-    def backend(self) -> str:
-        """What runs the scan where the parameters are: "numba", "torch" or "mamba_ssm"."""
-        return cast(MambaBlock, self.blocks[0]).implementation(self.embedding.weight)
+            vocab_size, seq_len, d_model=d_model, blocks=[MambaBlock(*sizes, backend) for _ in range(n_layers)],
+            positions=positions, embedding_std=embedding_std,
+        )  # fmt: skip

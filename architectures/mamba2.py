@@ -1,4 +1,4 @@
-"""Mamba-2 (Dao & Gu, arXiv 2405.21060): a state-space model with one decay a head, dual to masked attention.
+"""Mamba-2 (Dao & Gu, arXiv 2405.21060): a state-space model with one decay per head, dual to masked attention.
 
 Glossary: d_model = D, expand = E, d_state = N, head_dim = P, n_heads = H = E D / P, n_groups = G (heads of a group
 share B and C, as in multi-value attention, section 7.2), d_conv = W, dt = Delta, `ssm_state` = S. Shape letters: B
@@ -17,53 +17,42 @@ every architecture here (LayerNorm, head not tied).
 """
 
 import math
-from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from architectures.model import RecurrentBlock, SequenceModel, State, require_divisor, require_positive
-from architectures.ops.backend import Backend, choose, require_backend
+from architectures.model import Positions, RecurrentBlock, SequenceModel, State, require_divisor, require_positive
+from architectures.ops.backend import Accelerated, Backend, require_backend
 from architectures.ops.convolution import short_convolution
 from architectures.ops.ssd import ssd
 from architectures.registry import register
 
-LIBRARY = "fla"
 EPSILON = 1e-5
-"""Of both norms."""
+"""Epsilon of both norms."""
 
 
-class Mamba2Block(RecurrentBlock):
+class Mamba2Block(Accelerated, RecurrentBlock):
     """Pre-norm residual block with one Mamba-2 mixer.
 
     The state is the convolution's last W - 1 inputs (B, W - 1, E D + 2 G N), and S (B, H, N, P).
 
     Args:
         d_model: width D.
-        n_layers: number of blocks of the model, which scales the output projection's initial weights.
+        n_layers: blocks of the model, which set the initial scale of the output.
         d_state: state size N.
         d_conv: filter width W.
         expand: E.
         head_dim: P; divides E D.
         n_groups: G; divides the number of heads.
-        backend: which implementation to run.
+        backend: of the recurrence and the convolution.
     """
 
     def __init__(
-        self,
-        d_model: int,
-        *,
-        n_layers: int,
-        d_state: int,
-        d_conv: int,
-        expand: int,
-        head_dim: int,
-        n_groups: int,
+        self, d_model: int, *, n_layers: int, d_state: int, d_conv: int, expand: int, head_dim: int, n_groups: int,
         backend: Backend,
-    ) -> None:
-        super().__init__()
-        self.backend_asked: Backend = backend
+    ) -> None:  # fmt: skip
+        super().__init__(backend, d_state)
         self.d_inner, self.d_state, self.head_dim, self.n_groups = expand * d_model, d_state, head_dim, n_groups
         n_heads, d_convolved = self.d_inner // head_dim, self.d_inner + 2 * n_groups * d_state
         self.norm = nn.RMSNorm(d_model, eps=EPSILON)
@@ -79,10 +68,6 @@ class Mamba2Block(RecurrentBlock):
         self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
         with torch.no_grad():
             self.out_proj.weight /= math.sqrt(n_layers)
-
-    def implementation(self, like: Tensor) -> str:
-        """Which implementation runs on tensors of this device and dtype."""
-        return choose(self.backend_asked, like.device, LIBRARY, n_keys=self.d_state, dtype=like.dtype)
 
     def initial_state(self, batch_size: int) -> State:
         """Zeros."""
@@ -106,7 +91,7 @@ class Mamba2Block(RecurrentBlock):
         x_BLHP = x.unflatten(-1, (-1, self.head_dim))
         b_BLGN, c_BLGN = (shared.unflatten(-1, (self.n_groups, -1)) for shared in (b, c))
         dt_BLH = F.softplus(dt_BLH + self.dt_bias)
-        if implementation == LIBRARY:
+        if implementation == self.library:
             from architectures.ops.cuda import fused
 
             y, ssm_state = fused.ssd(x_BLHP, dt_BLH, -self.A_log.exp(), b_BLGN, c_BLGN, ssm_state)
@@ -130,77 +115,30 @@ class Mamba2(SequenceModel):
     """Mamba-2: state-space duality (arXiv 2405.21060).
 
     Args:
-        vocab_size: number of token values V.
-        seq_len: longest input L in tokens.
-        d_model: width D of the residual stream.
-        n_layers: number of blocks.
-        d_state: state size N.
-        d_conv: width W of the short convolution's filters.
-        expand: inner width E D as a multiple of d_model.
         head_dim: head width P; must divide expand * d_model.
         n_groups: groups G of heads that share B and C; must divide the number of heads expand * d_model / head_dim.
-        positions: "learned" (absolute) or "none", as in the paper.
-        embedding_std: standard deviation of the initial token and position embeddings.
-        backend: "auto" (the fastest there is), "torch" (plain PyTorch) or "fused" (CUDA kernels of fla).
 
     Raises:
-        ValueError: if a size is smaller than 1, head_dim does not divide expand * d_model, n_groups does not divide the
-            number of heads, embedding_std is not positive, positions or backend is none of its choices, or the fused
-            kernels cannot run.
+        ValueError: as `SequenceModel`, or if head_dim does not divide expand * d_model, n_groups does not divide the
+            number of heads, or fused kernels are requested and cannot run.
     """
 
     def __init__(
-        self,
-        vocab_size: int,
-        seq_len: int,
-        *,
-        d_model: int = 128,
-        n_layers: int = 1,
-        d_state: int = 64,
-        d_conv: int = 4,
-        expand: int = 2,
-        head_dim: int = 64,
-        n_groups: int = 1,
-        positions: Literal["learned", "none"] = "learned",
-        embedding_std: float = 0.02,
-        backend: Backend = "auto",
-    ) -> None:
-        require_positive(
-            d_model=d_model,
-            n_layers=n_layers,
-            d_state=d_state,
-            d_conv=d_conv,
-            expand=expand,
-            head_dim=head_dim,
-            n_groups=n_groups,
-        )
-        require_backend(backend, LIBRARY)
-        d_inner = expand * d_model
+        self, vocab_size: int, seq_len: int, *, d_model: int = 128, n_layers: int = 1, d_state: int = 64,
+        d_conv: int = 4, expand: int = 2, head_dim: int = 64, n_groups: int = 1, positions: Positions = "learned",
+        embedding_std: float = 0.02, backend: Backend = "auto",
+    ) -> None:  # fmt: skip
+        sizes = {
+            "n_layers": n_layers, "d_state": d_state, "d_conv": d_conv, "expand": expand, "head_dim": head_dim,
+            "n_groups": n_groups,
+        }  # fmt: skip
+        require_positive(d_model=d_model, **sizes)
+        require_backend(backend, Mamba2Block.library)
+        d_inner, n_heads = expand * d_model, "the number of heads, model.expand * model.d_model / model.head_dim"
         require_divisor("head_dim", head_dim, "model.expand * model.d_model", d_inner)
-        require_divisor(
-            "n_groups",
-            n_groups,
-            "the number of heads, model.expand * model.d_model / model.head_dim",
-            d_inner // head_dim,
-        )
-        blocks = [
-            Mamba2Block(
-                d_model,
-                n_layers=n_layers,
-                d_state=d_state,
-                d_conv=d_conv,
-                expand=expand,
-                head_dim=head_dim,
-                n_groups=n_groups,
-                backend=backend,
-            )
-            for _ in range(n_layers)
-        ]
+        require_divisor("n_groups", n_groups, n_heads, d_inner // head_dim)
         super().__init__(
-            vocab_size, seq_len, d_model=d_model, blocks=blocks, positions=positions, embedding_std=embedding_std
-        )
-
-    @property
-    def backend(self) -> str:
-        """Which implementation of the recurrence and the convolution runs."""
-        return cast(Mamba2Block, self.blocks[0]).implementation(self.embedding.weight)
+            vocab_size, seq_len, d_model=d_model,
+            blocks=[Mamba2Block(d_model, **sizes, backend=backend) for _ in range(n_layers)],
+            positions=positions, embedding_std=embedding_std,
+        )  # fmt: skip

@@ -3,13 +3,13 @@
 Glossary: X in R^{L x D} is one sequence (paper: S patches x C channels); W, W1, W2 in R^{L x L} mix positions, shared
 by all channels; tril(.) zeroes what lies above the diagonal.
 
-    linear:  U = X + tril(W) LN(X) + b                                   one matrix a layer
+    linear:  U = X + tril(W) LN(X) + b                                   one matrix per layer
     mlp:     U = X + tril(W2) gelu(tril(W1) LN(X) + b1) + b2             equation 1, both matrices masked
     Y = U + MLP(LN(U))                                                   channel mixing, equation 2
 
 Departures: both position matrices are lower triangular, so that position l reads positions 0..l only; the hidden width
-of the position MLP is therefore L, one hidden unit a position. The default is the one-matrix form, as in arXiv
-2606.25010. The matrices hold one row a position: the longest input is fixed when the model is built.
+of the position MLP is therefore L, one hidden unit per position. The default is the one-matrix form, as in arXiv
+2606.25010. The matrices have one row per position: the longest input is fixed when the model is built.
 """
 
 from typing import ClassVar, Literal
@@ -17,14 +17,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from architectures.model import MLP, SequenceModel, require_choice, require_positive
+from architectures.model import MLP, Positions, SequenceModel, require_choice, require_positive
 from architectures.registry import register
 
 
 class CausalPositionLinear(nn.Module):
     """Lower-triangular linear map over positions, the same for every channel.
 
-    Starts uniform in +-1/sqrt(L), PyTorch's default for a linear map over L inputs.
+    Initialised uniformly in +-1/sqrt(L), PyTorch's default for a linear map over L inputs.
 
     Args:
         seq_len: longest input L.
@@ -74,41 +74,23 @@ class MLPMixer(SequenceModel):
     """Causal MLP-Mixer: a lower-triangular matrix over positions and an MLP over channels (arXiv 2105.01601).
 
     Args:
-        vocab_size: number of token values V.
-        seq_len: longest input L in tokens; fixed for good, the position matrices are L x L.
-        d_model: width D of the residual stream.
-        n_layers: number of blocks.
-        mlp_ratio: width of the channel MLP as a multiple of d_model.
-        token_mixing: "linear": one lower-triangular matrix a layer; "mlp": two with a GELU between.
-        positions: "none", as in the paper: the position matrices know where they read; or "learned" (absolute).
-        embedding_std: standard deviation of the initial token and position embeddings.
+        seq_len: longest input L in tokens (set by the task), which fixes the size of the L x L position matrices.
+        token_mixing: "linear" (one lower-triangular matrix per layer) or "mlp" (two with a GELU between).
+        positions: "none", as in the paper, since the position matrices know where they read; or "learned" (absolute).
 
     Raises:
-        ValueError: if a size is smaller than 1, embedding_std is not positive, or token_mixing or positions is none
-            of its values.
+        ValueError: as `SequenceModel`.
     """
 
     fixed_length: ClassVar[bool] = True
 
     def __init__(
-        self,
-        vocab_size: int,
-        seq_len: int,
-        *,
-        d_model: int = 128,
-        n_layers: int = 1,
-        mlp_ratio: int = 4,
-        token_mixing: Literal["linear", "mlp"] = "linear",
-        positions: Literal["learned", "none"] = "none",
-        embedding_std: float = 0.02,
-    ) -> None:
+        self, vocab_size: int, seq_len: int, *, d_model: int = 128, n_layers: int = 1, mlp_ratio: int = 4,
+        token_mixing: Literal["linear", "mlp"] = "linear", positions: Positions = "none", embedding_std: float = 0.02,
+    ) -> None:  # fmt: skip
         require_positive(seq_len=seq_len, d_model=d_model, n_layers=n_layers, mlp_ratio=mlp_ratio)
         require_choice(("linear", "mlp"), token_mixing=token_mixing)
+        blocks = [MixerBlock(d_model, seq_len, mlp_ratio * d_model, token_mixing) for _ in range(n_layers)]
         super().__init__(
-            vocab_size,
-            seq_len,
-            d_model=d_model,
-            blocks=[MixerBlock(d_model, seq_len, mlp_ratio * d_model, token_mixing) for _ in range(n_layers)],
-            positions=positions,
-            embedding_std=embedding_std,
+            vocab_size, seq_len, d_model=d_model, blocks=blocks, positions=positions, embedding_std=embedding_std
         )

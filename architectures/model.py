@@ -1,4 +1,4 @@
-"""What every architecture is: tokens in, next-token logits out, causal.
+"""Base classes of architectures: causal models from tokens to next-token logits.
 
 Shape letters: B batch, L positions, D model width, V vocabulary, H heads, K head width.
 """
@@ -10,20 +10,22 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
+from architectures.ops.backend import Accelerated
+
 HEAD_STD = 0.02
-"""Small, so that a model starts at a uniform guess: logits of variance D * 0.02^2 on normed inputs, loss near ln V."""
+"""Initial standard deviation of the head: logits of variance D * 0.02^2 on normed inputs, so that the loss starts near
+ln V."""
 
 Positions = Literal["learned", "none"]
 
-
 State = tuple[Tensor, ...]
-"""What a recurrent block remembers: tensors whose first dimension is the batch and whose size never grows."""
+"""Memory of a recurrent block: tensors whose first dimension is the batch and whose size never grows."""
 
 
 class RecurrentBlock(nn.Module, ABC):
-    """A residual block that reads a sequence from left to right, with a state of fixed size.
+    """Residual block that reads a sequence from left to right and keeps a state of fixed size.
 
-    One method serves training and inference: reading L tokens at once, or one, from any state.
+    One method serves training and inference: it reads any number of positions from any state.
     """
 
     @abstractmethod
@@ -36,7 +38,7 @@ class RecurrentBlock(nn.Module, ABC):
 
         Args:
             x_BLD: (B, L, D), L at least 1.
-            state: after the position before the first of these; left as it is.
+            state: the state before the first of these positions; not modified.
 
         Returns:
             (B, L, D) and the state after the last position.
@@ -48,40 +50,40 @@ class RecurrentBlock(nn.Module, ABC):
 
 
 class ModelState(NamedTuple):
-    """What a streaming model remembers of the tokens read so far."""
+    """Memory of a streaming model: what it keeps of the tokens read so far."""
 
     position: int
-    """How many tokens were read."""
+    """Number of tokens read."""
     blocks: tuple[State, ...]
-    """The state of every block."""
+    """State of every block."""
 
 
 class SequenceModel(nn.Module, ABC):
-    """Base of every architecture: owns embedding, positions, final norm and head; the architecture brings its blocks.
+    """Base of every architecture: owns embedding, positions, final norm and head; the architecture adds its blocks.
 
     An architecture is a final class, registered by name, whose ``__init__`` builds its residual blocks (each maps
-    (B, L, D) to (B, L, D), causally, residual connection included) and hands them to this one.
+    (B, L, D) to (B, L, D), causally, residual connection included) and passes them to this one.
 
-    Token embedding and learned positions both start at N(0, embedding_std^2): one scale for both decides how soon a
+    Token embedding and learned positions both start at N(0, embedding_std^2): their common scale decides how soon a
     position-selective pattern is found, and it must not differ between architectures that are compared.
 
     Args:
-        vocab_size: number of token values V.
-        seq_len: longest input L in tokens.
+        vocab_size: number of token values V (set by the task).
+        seq_len: longest input L in tokens (set by the task).
         d_model: width D of the residual stream.
         blocks: residual blocks, applied in order.
-        positions: "learned" absolute positions added to the token embedding, or "none".
+        positions: "learned" (absolute, added to the token embedding) or "none".
         embedding_std: standard deviation of the initial token and position embeddings.
 
     Raises:
-        ValueError: if a size is smaller than 1, embedding_std is not positive or positions is neither of the two.
+        ValueError: if a size is smaller than 1, embedding_std is not positive or an option is none of its choices.
     """
 
     version: ClassVar[int] = 1
-    """Goes up when a change alters what the architecture computes or how it starts; records carry it."""
+    """Version of what the architecture computes and how it is initialised; part of every record."""
 
     fixed_length: ClassVar[bool] = False
-    """True where parameters are tied to absolute positions, so that no input longer than seq_len can ever be read."""
+    """True if parameters are tied to absolute positions, so that no input longer than seq_len can be read."""
 
     @abstractmethod
     def __init__(
@@ -112,27 +114,28 @@ class SequenceModel(nn.Module, ABC):
 
     @property
     def backend(self) -> str:
-        """Which implementation of the sequence operator runs; records carry it."""
-        return "torch"
+        """Implementation of the sequence operator that runs where the parameters are; part of every record."""
+        accelerated = (module for module in self.modules() if isinstance(module, Accelerated))
+        return next((module.implementation(self.embedding.weight) for module in accelerated), "torch")
 
     @property
     def streams(self) -> bool:
-        """Whether `step` works: every block is a `RecurrentBlock`, so that the state has a fixed size."""
+        """True if `step` works: every block is a `RecurrentBlock`, so that the state has a fixed size."""
         return all(isinstance(block, RecurrentBlock) for block in self.blocks)
 
     @property
     def state_bytes(self) -> int | None:
-        """Memory of one sequence between two steps, counted from its tensors; None for a model that does not stream."""
+        """Size of the state of one sequence in bytes; None for a model that does not stream."""
         if not self.streams:
             return None
         return sum(part.nbytes for state in self.initial_state(1).blocks for part in state)
 
     def embed(self, tokens_BL: Tensor, start: int = 0) -> Tensor:
-        """Token embedding plus positions.
+        """Add positions to the token embedding.
 
         Args:
             tokens_BL: (B, L) integers in 0..V-1.
-            start: position of the first of them.
+            start: position of the first token.
 
         Returns:
             (B, L, D).
@@ -151,7 +154,7 @@ class SequenceModel(nn.Module, ABC):
         return self.head(self.norm(x_BLD))
 
     def forward(self, tokens_BL: Tensor) -> Tensor:
-        """Next-token logits; position l sees tokens 0..l only.
+        """Compute next-token logits; position l sees tokens 0..l only.
 
         Args:
             tokens_BL: (B, L) integers in 0..V-1, L <= seq_len.
@@ -173,18 +176,18 @@ class SequenceModel(nn.Module, ABC):
         return ModelState(0, tuple(block.initial_state(batch_size) for block in self._recurrent_blocks()))
 
     def scan(self, tokens_BL: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """Read L more tokens: `forward` that goes on from a state.
+        """Read L more tokens: `forward` continued from a state.
 
         Args:
             tokens_BL: (B, L) integers in 0..V-1.
-            state: of `initial_state`, `scan` or `step`; left as it is.
+            state: from `initial_state`, `scan` or `step`; not modified.
 
         Returns:
             logits (B, L, V) and the state after the last token.
 
         Raises:
             TypeError: if this architecture has no state of fixed size to stream with.
-            ValueError: if more than seq_len tokens have been read in all.
+            ValueError: if more than seq_len tokens are read in total.
         """
         x_BLD, states = self.embed(tokens_BL, state.position), []
         for block, before in zip(self._recurrent_blocks(), state.blocks, strict=True):
@@ -193,7 +196,7 @@ class SequenceModel(nn.Module, ABC):
         return self.unembed(x_BLD), ModelState(state.position + tokens_BL.shape[1], tuple(states))
 
     def step(self, tokens_B: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """Read one token of every sequence: (B,) to next-token logits (B, V) and the new state; otherwise as `scan`."""
+        """Read one token per sequence: (B,) to next-token logits (B, V) and the new state; otherwise as `scan`."""
         logits_BLV, state = self.scan(tokens_B[:, None], state)
         return logits_BLV[:, 0], state
 
@@ -205,21 +208,21 @@ class SequenceModel(nn.Module, ABC):
 
 
 def require_positive(**sizes: int) -> None:
-    """Raise a ValueError that names the first size below 1 as the user types it (``model.NAME``)."""
+    """Check sizes; raises a ValueError that names the first one below 1 as the user types it (``model.NAME``)."""
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"model.{name} must be at least 1, got {size}")
 
 
 def require_choice(choices: Sequence[str], **options: str) -> None:
-    """Raise a ValueError that names the first option that is none of the choices, and the choices."""
+    """Check options; raises a ValueError that names the first one that is none of the choices, and the choices."""
     for name, value in options.items():
         if value not in choices:
             raise ValueError(f"model.{name} must be one of {', '.join(choices)}; got {value!r}")
 
 
 def require_divisor(name: str, size: int, whole_name: str, whole: int) -> None:
-    """Raise a ValueError that names the option and the nearest divisor if `size` does not divide `whole`."""
+    """Check that `size` divides `whole`; raises a ValueError that names the option and the nearest divisor."""
     if whole % size:
         nearest = min((n for n in range(1, whole + 1) if whole % n == 0), key=lambda n: abs(n - size))
         raise ValueError(

@@ -30,8 +30,6 @@ published rule of the training code (32 each at D = 128); its present one asks f
 serves all parameters (the authors double that of w0), because the optimiser is the benchmark's.
 """
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +42,7 @@ from architectures.model import (
     require_divisor,
     require_positive,
 )
-from architectures.ops.backend import Backend, choose, require_backend
+from architectures.ops.backend import Accelerated, Backend, require_backend
 from architectures.ops.delta_rule import delta_rule
 from architectures.ops.rwkv_keys import LOG_DECAY, keys
 from architectures.ops.rwkv_readout import readout
@@ -52,17 +50,16 @@ from architectures.ops.squared_relu import squared_relu
 from architectures.ops.token_shift import token_shift
 from architectures.registry import register
 
-LIBRARY = "fla"
 _MIN_RANK = 32
 
 
 def rank(d_model: int, factor: float, power: float) -> int:
-    """A low rank R: factor * d_model^power, rounded to a multiple of 32, at least 32 (the authors' training code)."""
+    """Low rank R: factor * d_model^power, rounded to a multiple of 32, at least 32 (the authors' training code)."""
     return max(_MIN_RANK, round(factor * d_model**power / _MIN_RANK) * _MIN_RANK)
 
 
-class TimeMixing(nn.Module):
-    """Reads the past through a matrix-valued state (section 4 of the paper).
+class TimeMixing(Accelerated):
+    """Token mixer with a matrix-valued state (section 4 of the paper).
 
     Args:
         d_model: width D.
@@ -73,8 +70,8 @@ class TimeMixing(nn.Module):
     """
 
     def __init__(self, d_model: int, head_dim: int, layer: int, n_layers: int, backend: Backend) -> None:
-        super().__init__()
-        self.head_dim, self.n_heads, self.backend_asked = head_dim, d_model // head_dim, backend
+        super().__init__(backend, head_dim)
+        self.head_dim, self.n_heads = head_dim, d_model // head_dim
         deep, shallow = layer / max(n_layers - 1, 1), 1 - layer / n_layers
         channel = torch.arange(d_model) / d_model
         ramp = torch.arange(d_model) / max(d_model - 1, 1)
@@ -105,10 +102,6 @@ class TimeMixing(nn.Module):
         self.ln_x = nn.GroupNorm(self.n_heads, d_model, eps=1e-5 * head_dim)
         nn.init.constant_(self.ln_x.weight, ((1 + layer) / n_layers) ** 0.7)
 
-    def implementation(self, like: Tensor) -> str:
-        """Which implementation runs on tensors of this device and dtype."""
-        return choose(self.backend_asked, like.device, LIBRARY, n_keys=self.head_dim, dtype=like.dtype)
-
     def forward(
         self, x_BLD: Tensor, before_BD: Tensor, state: Tensor, v_first: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,7 +111,7 @@ class TimeMixing(nn.Module):
             x_BLD: normed input.
             before_BD: the normed input before the first of these positions.
             state: S (B, H, K, K).
-            v_first: v of the first layer, (B, L, D); None here is the first layer.
+            v_first: v of the first layer, (B, L, D); None in the first layer itself.
 
         Returns:
             (B, L, D), S after the last position and the v of the first layer.
@@ -143,18 +136,18 @@ class TimeMixing(nn.Module):
     def recurrence(
         self, r: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, log_w: Tensor, state: Tensor, implementation: str
     ) -> tuple[Tensor, Tensor]:
-        """S_t = diag(w_t) S_{t-1} + b_t (a_t^T S_{t-1}) + k_t v_t^T and y_t = S_t^T r_t, head by head.
+        """Run S_t = diag(w_t) S_{t-1} + b_t (a_t^T S_{t-1}) + k_t v_t^T and y_t = S_t^T r_t, head by head.
 
         Args:
             r, k, v, a, b, log_w: (B, L, D).
             state: S (B, H, K, K).
-            implementation: what `choose` returned.
+            implementation: as `choose` returns it.
 
         Returns:
             y (B, L, D) and S after the last position.
         """
         r, k, v, a, b, log_w = (z.unflatten(-1, (self.n_heads, -1)) for z in (r, k, v, a, b, log_w))
-        if implementation == LIBRARY:
+        if implementation == self.library:
             from architectures.ops.cuda import fused
 
             y, state = fused.rwkv7(r, log_w, k, v, a, b, state, least_log_w=LOG_DECAY)
@@ -164,12 +157,12 @@ class TimeMixing(nn.Module):
 
 
 def low_rank(d_model: int, n_ranks: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """Two thin matrices, D x R of zeros and R x D of a tenth of an orthogonal matrix (its rows the longer if R > D)."""
+    """Two thin matrices: D x R zeros, and R x D a tenth of an orthogonal matrix (with longer rows if R > D)."""
     up = nn.init.orthogonal_(torch.empty(n_ranks, d_model), gain=0.1 * max(1.0, n_ranks / d_model) ** 0.5)
     return nn.Parameter(torch.zeros(d_model, n_ranks)), nn.Parameter(up)
 
 
-class ChannelMixing(nn.Module):
+class ChannelMixing(Accelerated):
     """Two-layer network with squared ReLU on token-shifted input.
 
     Args:
@@ -177,11 +170,11 @@ class ChannelMixing(nn.Module):
         d_hidden: hidden width.
         layer: index of the block, from 0.
         n_layers: number of blocks.
+        backend: of the token shift and the squared ReLU.
     """
 
     def __init__(self, d_model: int, d_hidden: int, layer: int, n_layers: int, backend: Backend) -> None:
-        super().__init__()
-        self.backend_asked = backend
+        super().__init__(backend)
         self.x = nn.Parameter(1 - (torch.arange(d_model) / d_model)[None] ** (1 - layer / n_layers) ** 4)
         self.key = nn.Linear(d_model, d_hidden, bias=False)
         self.value = nn.Linear(d_hidden, d_model, bias=False)
@@ -190,7 +183,7 @@ class ChannelMixing(nn.Module):
 
     def forward(self, x_BLD: Tensor, before_BD: Tensor) -> Tensor:
         """(B, L, D) to (B, L, D); `before_BD` is the input before the first position."""
-        implementation = choose(self.backend_asked, x_BLD.device, LIBRARY)
+        implementation = self.implementation(x_BLD)
         (x_k,) = token_shift(x_BLD, before_BD, self.x, implementation=implementation)
         return self.value(squared_relu(self.key(x_k), implementation=implementation))
 
@@ -217,7 +210,7 @@ class RWKVBlock(RecurrentBlock):
         return last_BD, like.new_zeros(batch_size, time.n_heads, time.head_dim, time.head_dim), last_BD.clone()
 
     def read(self, x_BLD: Tensor, state: State, v_first: Tensor | None) -> tuple[Tensor, State, Tensor]:
-        """As `scan`, with v of the first layer (B, L, D); None makes this block's own v the first one."""
+        """Read L positions as `scan` does, with the first layer's v (B, L, D); None takes this block's own v for it."""
         time_BD, s, channel_BD = state
         x_BLD = self.input_norm(x_BLD)
         time_BLD = self.time_norm(x_BLD)
@@ -228,7 +221,7 @@ class RWKVBlock(RecurrentBlock):
         return x_BLD, (time_BLD[:, -1], s, channel_BLD[:, -1]), v_first
 
     def scan(self, x_BLD: Tensor, state: State) -> tuple[Tensor, State]:
-        """A block by itself: the v of the first layer is its own."""
+        """Read L positions as the first block does, with its own v; see `RecurrentBlock.scan`."""
         return self.read(x_BLD, state, None)[:2]
 
 
@@ -237,60 +230,33 @@ class RWKV(SequenceModel):
     """RWKV-7: linear attention with a generalised delta rule, vector-valued decay and rates (arXiv 2503.14456).
 
     Args:
-        vocab_size: number of token values V.
-        seq_len: longest input L in tokens.
-        d_model: width D of the residual stream.
-        n_layers: number of blocks.
         head_dim: head width; must divide d_model, unless d_model is smaller: then there is one head of that width.
-        mlp_ratio: width of the channel mixing as a multiple of d_model.
-        positions: "learned" (absolute) or "none", as in the paper.
-        embedding_std: standard deviation of the initial token and position embeddings.
-        backend: "auto" (the fastest that is there), "torch" (plain PyTorch) or "fused" (CUDA kernels of fla).
+        mlp_ratio: hidden width of the channel mixing as a multiple of d_model.
 
     Raises:
-        ValueError: if a size is smaller than 1, head_dim does not divide d_model, embedding_std is not positive,
-            positions is neither of the two, or fused kernels are asked for and cannot run.
+        ValueError: as `SequenceModel`, or if head_dim does not divide d_model, or fused kernels are requested and
+            cannot run.
     """
 
     def __init__(
-        self,
-        vocab_size: int,
-        seq_len: int,
-        *,
-        d_model: int = 128,
-        n_layers: int = 1,
-        head_dim: int = 64,
-        mlp_ratio: int = 4,
-        positions: Positions = "learned",
-        embedding_std: float = 0.02,
-        backend: Backend = "auto",
-    ) -> None:
+        self, vocab_size: int, seq_len: int, *, d_model: int = 128, n_layers: int = 1, head_dim: int = 64,
+        mlp_ratio: int = 4, positions: Positions = "learned", embedding_std: float = 0.02, backend: Backend = "auto",
+    ) -> None:  # fmt: skip
         require_positive(d_model=d_model, n_layers=n_layers, head_dim=head_dim, mlp_ratio=mlp_ratio)
-        require_backend(backend, LIBRARY)
+        require_backend(backend, TimeMixing.library)
         width = min(head_dim, d_model)
         require_divisor("head_dim", width, "model.d_model", d_model)
+        blocks = [RWKVBlock(d_model, width, mlp_ratio * d_model, layer, n_layers, backend) for layer in range(n_layers)]
         super().__init__(
-            vocab_size,
-            seq_len,
-            d_model=d_model,
-            blocks=[
-                RWKVBlock(d_model, width, mlp_ratio * d_model, layer, n_layers, backend) for layer in range(n_layers)
-            ],
-            positions=positions,
-            embedding_std=embedding_std,
+            vocab_size, seq_len, d_model=d_model, blocks=blocks, positions=positions, embedding_std=embedding_std
         )
-
-    @property
-    def backend(self) -> str:
-        """What runs the recurrence: "numba", "torch" or "fla"."""
-        return cast(RWKVBlock, self.blocks[0]).time_mixing.implementation(self.embedding.weight)
 
     def forward(self, tokens_BL: Tensor) -> Tensor:
         """Next-token logits: (B, L) integers, L <= seq_len, to (B, L, V)."""
         return self.scan(tokens_BL, self.initial_state(len(tokens_BL)))[0]
 
     def scan(self, tokens_BL: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """As the base class says; the first layer's v goes to all later ones."""
+        """Read L more tokens; see `SequenceModel.scan`. The first layer's v goes to all later layers."""
         x_BLD, states, v_first = self.embed(tokens_BL, state.position), [], None
         for block, before in zip(self.blocks, state.blocks, strict=True):
             assert isinstance(block, RWKVBlock)

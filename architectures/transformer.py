@@ -21,14 +21,14 @@ from architectures.registry import register
 
 
 def rotate(x_BHLK: Tensor, base: float = 10_000.0) -> Tensor:
-    """Rotary position embedding (arXiv 2104.09864, equation 34, half-split pairing).
+    """Apply rotary position embedding (arXiv 2104.09864, equation 34, half-split pairing).
 
     Args:
         x_BHLK: queries or keys (B, H, L, K), K even; position l is index l.
         base: wavelength base.
 
     Returns:
-        (B, H, L, K): pair (i, i + K/2) at position l turned by the angle l * base^(-2i/K).
+        (B, H, L, K): pair (i, i + K/2) at position l rotated by the angle l * base^(-2i/K).
     """
     length, half = x_BHLK.shape[-2], x_BHLK.shape[-1] // 2
     frequency = base ** (-torch.arange(half, device=x_BHLK.device, dtype=torch.float32) / half)
@@ -44,7 +44,7 @@ class Attention(nn.Module):
     Args:
         d_model: width D.
         n_heads: number of heads H; divides D.
-        rotary: turn queries and keys by their positions.
+        rotary: rotate queries and keys by their positions.
     """
 
     def __init__(self, d_model: int, n_heads: int, rotary: bool) -> None:
@@ -66,7 +66,7 @@ class Attention(nn.Module):
         return self.out(y_BHLK.transpose(1, 2).flatten(2))
 
     def maps(self, x_BLD: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Attention probabilities (B, H, L, L), rows are queries."""
+        """Attention probabilities (B, H, L, L); rows are queries."""
         q, k, _ = self.heads(x_BLD)
         mask = causal_mask(q) if bias is None else causal_mask(q) + bias.to(q.dtype)
         return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + mask).softmax(-1)
@@ -106,32 +106,17 @@ class Transformer(SequenceModel):
     """Decoder-only transformer, pre-LN, scaled-dot-product attention (arXiv 1706.03762).
 
     Args:
-        vocab_size: number of token values V.
-        seq_len: longest input L in tokens.
-        d_model: width D of the residual stream.
-        n_layers: number of blocks.
         n_heads: attention heads H; must divide d_model.
-        mlp_ratio: MLP width as a multiple of d_model.
         positions: "learned" (absolute), "rotary" or "none".
-        embedding_std: standard deviation of the initial token and position embeddings.
 
     Raises:
-        ValueError: if a size is smaller than 1, n_heads does not divide d_model, a rotary head width is odd,
-            embedding_std is not positive or positions is none of the three.
+        ValueError: as `SequenceModel`, or if n_heads does not divide d_model, or a rotary head width is odd.
     """
 
     def __init__(
-        self,
-        vocab_size: int,
-        seq_len: int,
-        *,
-        d_model: int = 128,
-        n_layers: int = 1,
-        n_heads: int = 8,
-        mlp_ratio: int = 4,
-        positions: Literal["learned", "rotary", "none"] = "learned",
-        embedding_std: float = 0.02,
-    ) -> None:
+        self, vocab_size: int, seq_len: int, *, d_model: int = 128, n_layers: int = 1, n_heads: int = 8,
+        mlp_ratio: int = 4, positions: Literal["learned", "rotary", "none"] = "learned", embedding_std: float = 0.02,
+    ) -> None:  # fmt: skip
         require_positive(d_model=d_model, n_layers=n_layers, n_heads=n_heads, mlp_ratio=mlp_ratio)
         require_choice(("learned", "rotary", "none"), positions=positions)
         require_divisor("n_heads", n_heads, "model.d_model", d_model)
@@ -139,26 +124,23 @@ class Transformer(SequenceModel):
         if rotary and (d_model // n_heads) % 2:
             raise ValueError(f"rotary positions need an even head width, got d_model / n_heads = {d_model // n_heads}")
         super().__init__(
-            vocab_size,
-            seq_len,
-            d_model=d_model,
+            vocab_size, seq_len, d_model=d_model,
             blocks=[TransformerBlock(d_model, n_heads, mlp_ratio * d_model, rotary) for _ in range(n_layers)],
-            positions="learned" if positions == "learned" else "none",
-            embedding_std=embedding_std,
-        )
+            positions="learned" if positions == "learned" else "none", embedding_std=embedding_std,
+        )  # fmt: skip
 
     @property
     def backend(self) -> str:
-        """The attention runs in PyTorch's scaled_dot_product_attention."""
+        """Implementation of the attention: PyTorch's scaled_dot_product_attention."""
         return "sdpa"
 
     def forward(self, tokens_BL: Tensor, attention_bias: Tensor | None = None) -> Tensor:
-        """Next-token logits.
+        """Compute next-token logits.
 
         Args:
             tokens_BL: (B, L) integers, L <= seq_len.
             attention_bias: added to the attention logits of every layer, broadcastable to (B, H, L, L); the causal
-                mask stays on top of it.
+                mask is applied as well.
 
         Returns:
             logits (B, L, V).
@@ -169,14 +151,14 @@ class Transformer(SequenceModel):
         return self.unembed(x_BLD)
 
     def attention_maps(self, tokens_BL: Tensor, attention_bias: Tensor | None = None) -> list[Tensor]:
-        """Attention probabilities of every layer.
+        """Compute the attention probabilities of every layer.
 
         Args:
             tokens_BL: (B, L) integers, L <= seq_len.
             attention_bias: as in `forward`.
 
         Returns:
-            one (B, H, L, L) tensor a layer; rows are queries and sum to 1 over keys <= query.
+            one (B, H, L, L) tensor per layer; rows are queries and sum to 1 over keys <= query.
         """
         x_BLD, maps = self.embed(tokens_BL), []
         for block in self.blocks:

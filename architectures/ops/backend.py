@@ -1,39 +1,43 @@
-"""Which implementation of a sequence operator runs."""
+"""Choice of the implementation of a sequence operator: plain PyTorch, compiled loops or fused CUDA kernels."""
 
 from functools import cache
 from importlib.util import find_spec
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor, nn
 
 Backend = Literal["auto", "torch", "fused"]
-"""What a user asks for: the fastest that is there, plain PyTorch, or the fused CUDA kernel and nothing else."""
+"""Choice of the user: the fastest implementation available, plain PyTorch, or a fused CUDA kernel and nothing else."""
 
 INSTALL = {
     "fla": "pip install 'emergence-benchmark[cuda]'",
     "mamba_ssm": "pip install --no-build-isolation 'emergence-benchmark[mamba]'",
 }
-"""How to get the libraries of fused kernels, by the name under which each is imported."""
+"""Commands that install the libraries of fused kernels, by the name under which each is imported."""
 
 MAX_KEYS = 256
-"""Keys a head, or states a channel, that a fused kernel keeps on chip at once."""
+"""Most keys per head, or states per channel, that a fused kernel keeps on chip."""
 
 KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-"""What fused kernels compute in."""
+"""Dtypes that fused kernels compute in."""
 
 
 @cache
 def installed(package: str) -> bool:
-    """Whether a package can be imported; it is not imported here."""
+    """Tell whether a package can be imported, without importing it."""
     return find_spec(package) is not None
 
 
 def require_backend(backend: str, library: str) -> None:
-    """Raise a ValueError, one line that says what to install, if "fused" kernels are asked for and cannot run.
+    """Check the option `backend` when a model is built.
 
     Args:
         backend: one of `Backend`.
         library: package of the fused kernel, a key of `INSTALL`.
+
+    Raises:
+        ValueError: if it is none of the choices, or "fused" without a CUDA device or the library; says what to install.
     """
     if backend not in ("auto", "torch", "fused"):
         raise ValueError(f"model.backend must be one of auto, torch, fused; got {backend!r}")
@@ -51,13 +55,13 @@ def require_backend(backend: str, library: str) -> None:
 def choose(
     backend: str, device: torch.device, library: str, *, n_keys: int = 1, dtype: torch.dtype = torch.float32
 ) -> str:
-    """The implementation that runs on a device; never fails for "auto" and "torch".
+    """Choose the implementation that runs on a device; never fails for "auto" and "torch".
 
     Args:
         backend: one of `Backend`.
-        device: where the tensors are.
+        device: of the tensors.
         library: package of the fused kernel, a key of `INSTALL`.
-        n_keys: keys a head, or states a channel.
+        n_keys: keys per head, or states per channel.
         dtype: of the tensors.
 
     Returns:
@@ -72,3 +76,23 @@ def choose(
     if backend == "fused":
         raise ValueError(f"model.backend = fused needs {library} and tensors on a CUDA device, these are on {device}")
     return "numba" if backend == "auto" and device.type == "cpu" and installed("numba") else "torch"
+
+
+class Accelerated(nn.Module):
+    """A module whose sequence operator has several implementations.
+
+    Args:
+        backend: choice of the user.
+        n_keys: keys per head, or states per channel.
+    """
+
+    library: ClassVar[str] = "fla"
+    """Package of the fused kernel, a key of `INSTALL`."""
+
+    def __init__(self, backend: Backend, n_keys: int = 1) -> None:
+        super().__init__()
+        self.backend_asked, self.n_keys = backend, n_keys
+
+    def implementation(self, like: Tensor) -> str:
+        """The implementation that runs on tensors of this device and dtype, as `choose` returns it."""
+        return choose(self.backend_asked, like.device, self.library, n_keys=self.n_keys, dtype=like.dtype)

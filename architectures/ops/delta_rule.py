@@ -26,16 +26,9 @@ _TORCH_CHUNK = 16
 
 @fold_seeds()
 def delta_rule(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    a: Tensor,
-    b: Tensor,
-    log_w: Tensor,
-    state: Tensor | None = None,
-    *,
-    implementation: str = "torch",
-) -> tuple[Tensor, Tensor]:
+    q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, log_w: Tensor, state: Tensor | None = None,
+    *, implementation: str = "torch",
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Run the recurrence over all positions.
 
     Args:

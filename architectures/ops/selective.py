@@ -61,17 +61,9 @@ def _over_seeds(
 
 @over_seeds(_over_seeds)
 def selective_scan(
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    z: Tensor,
-    state: Tensor | None = None,
-    *,
-    implementation: str = "torch",
-) -> tuple[Tensor, Tensor]:
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, state: Tensor | None = None,
+    *, implementation: str = "torch",
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Run the recurrence over all positions, add the skip and apply the gate.
 
     Args:

@@ -29,16 +29,9 @@ _LEAST = {torch.float32: -69.0, torch.float64: -690.0}
 
 @fold_seeds(A=PER_SEQUENCE, D=PER_SEQUENCE)
 def ssd(
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    state: Tensor | None = None,
-    *,
-    implementation: str = "torch",
-) -> tuple[Tensor, Tensor]:
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, state: Tensor | None = None,
+    *, implementation: str = "torch",
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Run the recurrence over all positions.
 
     Args:

@@ -9,16 +9,36 @@ that no product is a denormal number, on which a CPU is slow; this also leaves o
 """
 
 import numpy as np
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from architectures.ops.cpu.elementary import exp
-from architectures.ops.cpu.loops import loop
+from architectures.ops.cpu.loops import FASTMATH, loop
 
 Array = NDArray[np.floating]
 
 
+@register_jitable(fastmath=FASTMATH)
+def _mix(
+    t: int, log_t: float, skip: float, scores_t: Array, dts: Array, bound: np.floating,
+    sums: Array, decays: Array, mixing_t: Array,
+) -> None:  # fmt: skip
+    """Advance `sums` and `decays` from every step j to step t, and write row t of the matrix from x to y."""
+    steps, zero = len(dts), dts.dtype.type(0)
+    for j in range(steps):
+        sums[j] += log_t
+    sums[t] = zero
+    for j in range(steps):
+        decays[j] = exp(sums[j])
+    for j in range(steps):
+        decays[j] = zero if sums[j] < bound else decays[j]
+    for j in range(steps):
+        mixing_t[j] = scores_t[j] * dts[j] * decays[j]
+    mixing_t[t] += skip
+
+
 @loop
-def forward(  # noqa: PLR0912 - one loop nest, that a row's decays stay local to
+def forward(
     scores: Array, x: Array, dt: Array, log_decay: Array, skip: Array, state: Array,
     mixing: Array, y: Array, injected: Array, next_state: Array, least: float, start: int, first: int, last: int,
 ) -> None:  # fmt: skip
@@ -39,16 +59,7 @@ def forward(  # noqa: PLR0912 - one loop nest, that a row's decays stay local to
             for t in range(steps):
                 log_t, m_t, scores_t = log_decay[r, start + t, h], mixing[r, h, t], scores[r, t]
                 total += log_t
-                for j in range(steps):
-                    sums[j] += log_t
-                sums[t] = zero
-                for j in range(steps):
-                    decays[j] = exp(sums[j])
-                for j in range(steps):
-                    decays[j] = zero if sums[j] < bound else decays[j]
-                for j in range(steps):
-                    m_t[j] = scores_t[j] * dts[j] * decays[j]
-                m_t[t] += skip[r, h]
+                _mix(t, log_t, skip[r, h], scores_t, dts, bound, sums, decays, m_t)
                 since_start, y_t = zero if total < bound else exp(total), y[r, start + t, h]
                 for p in range(width):
                     y_t[p] *= since_start
@@ -96,16 +107,7 @@ def backward(  # noqa: PLR0912 - as in `forward`
                 total += log_t
                 since_start[t] = zero if total < bound else exp(total)
                 dskip[r, h] += dm_t[t]
-                for j in range(steps):
-                    sums[j] += log_t
-                sums[t] = zero
-                for j in range(steps):
-                    decays[j] = exp(sums[j])
-                for j in range(steps):
-                    decays[j] = zero if sums[j] < bound else decays[j]
-                for j in range(steps):
-                    m_t[j] = scores_t[j] * dts[j] * decays[j]
-                m_t[t] += skip[r, h]
+                _mix(t, log_t, skip[r, h], scores_t, dts, bound, sums, decays, m_t)
                 for j in range(steps):
                     dm_t[j] *= decays[j]
                 for j in range(steps):
