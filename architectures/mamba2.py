@@ -57,7 +57,7 @@ class Mamba2Block(Accelerated, RecurrentBlock):
         n_heads, d_convolved = self.d_inner // head_dim, self.d_inner + 2 * n_groups * d_state
         self.norm = nn.RMSNorm(d_model, eps=EPSILON)
         self.in_proj = nn.Linear(d_model, self.d_inner + d_convolved + n_heads, bias=False)
-        bound = d_conv**-0.5  # of a convolution with one input channel a filter
+        bound = d_conv**-0.5  # of a convolution with one input channel per filter
         self.conv_weight = nn.Parameter(torch.empty(d_convolved, d_conv).uniform_(-bound, bound))
         self.conv_bias = nn.Parameter(torch.empty(d_convolved).uniform_(-bound, bound))
         dt = torch.empty(n_heads).uniform_(math.log(1e-3), math.log(1e-1)).exp()
@@ -70,7 +70,7 @@ class Mamba2Block(Accelerated, RecurrentBlock):
             self.out_proj.weight /= math.sqrt(n_layers)
 
     def initial_state(self, batch_size: int) -> State:
-        """Zeros."""
+        """Zeros, in the shapes that the class names."""
         d_convolved, d_conv = self.conv_weight.shape
         conv_state = self.D.new_zeros(batch_size, d_conv - 1, d_convolved)
         return conv_state, self.D.new_zeros(batch_size, len(self.D), self.d_state, self.head_dim)

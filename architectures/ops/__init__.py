@@ -1,5 +1,5 @@
-"""Sequence operators of the recurrent architectures: linear recurrences over time and the short convolution.
+"""Sequence operators of the recurrent architectures: recurrences, the short convolution and elementwise parts.
 
-Each file is one operator: its equation, a PyTorch form that runs anywhere, and a form compiled for the CPU whose loops
-stand in `cpu/`. The fused CUDA kernels of other libraries are adapted in `cuda/`.
+Each operator has a file with its equation, a PyTorch form that runs anywhere, and the two passes of a form compiled for
+the CPU, whose loops are in `cpu/`. The fused CUDA kernels of other libraries are adapted in `cuda/`.
 """

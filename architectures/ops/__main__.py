@@ -1,4 +1,4 @@
-"""``python -m architectures.ops``: compile the CPU loops of all architectures now, so that no first run waits."""
+"""``python -m architectures.ops``: compile the CPU loops of all architectures, so that no first run waits for it."""
 
 import torch
 import torch.nn.functional as F
@@ -7,7 +7,7 @@ from architectures import ARCHITECTURES
 
 
 def compile_loops(dtype: torch.dtype = torch.float32) -> None:
-    """Run a tiny training step of every architecture; numba keeps the machine code on disk."""
+    """Run a tiny training step of every architecture; numba caches the machine code on disk."""
     tokens = torch.zeros(1, 3, dtype=torch.int64)
     for name, cls in ARCHITECTURES.items():
         build: type = cls

@@ -68,7 +68,7 @@ def choose(
         "torch", "numba" (compiled loops, CPU only) or `library`.
 
     Raises:
-        ValueError: if "fused" is asked for and the tensors are not on a CUDA device or the library is missing.
+        ValueError: if "fused" is requested and the tensors are not on a CUDA device or the library is missing.
     """
     fits = n_keys <= MAX_KEYS and dtype in KERNEL_DTYPES
     if device.type == "cuda" and backend != "torch" and installed(library) and (fits or backend == "fused"):

@@ -1,9 +1,9 @@
-"""The generalised delta rule: a linear recurrence of matrix states, diagonal plus rank one.
+"""Generalised delta rule: a linear recurrence of matrix states, diagonal plus rank one.
 
     S_t = diag(w_t) S_{t-1} + b_t (a_t^T S_{t-1}) + k_t v_t^T,        y_t = S_t^T q_t
 
-with q, k, a, b, w in R^K, v, y in R^V, S in R^{K x V}, for every head of every sequence. RWKV-7 is this rule as it
-stands (arXiv 2503.14456, with S transposed); the gated delta rule (arXiv 2412.06464, equation 10) is w = alpha, a = k,
+with q, k, a, b, w in R^K, v, y in R^V, S in R^{K x V}, for every head of every sequence. RWKV-7 is this rule itself
+(arXiv 2503.14456, with S transposed); the gated delta rule (arXiv 2412.06464, equation 10) is w = alpha, a = k,
 b = -alpha beta k, with beta k in the place of k.
 
 Shape letters: B batch, L positions, H heads, K key width, V value width.
@@ -34,7 +34,7 @@ def delta_rule(
     Args:
         q, k, a, b: (B, L, H, K).
         v: (B, L, H, V).
-        log_w: (B, L, H, K), or (B, L, H, 1) for one decay a head; at most 0.
+        log_w: (B, L, H, K), or (B, L, H, 1) for one decay per head; at most 0.
         state: S_0 (B, H, K, V); None is zero.
         implementation: "torch", or "numba" for tensors on the CPU.
 
@@ -56,7 +56,7 @@ def delta_rule(
 def _chunked(
     q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, log_w: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Chunk by chunk in plain PyTorch; a chunk's inner tensors are recomputed in the backward pass."""
+    """Run chunk by chunk in plain PyTorch; a chunk's inner tensors are recomputed in the backward pass."""
     heads_first = (x.transpose(1, 2).split(_TORCH_CHUNK, dim=2) for x in (q, k, v, a, b, log_w))
     outputs = []
     for inputs in zip(*heads_first, strict=True):
@@ -68,7 +68,7 @@ def _chunked(
 def _chunk(
     q: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, log_w: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """All steps t of one chunk at once; inputs (B, H, C, K), state at its start.
+    """Run all steps t of one chunk at once, on inputs (B, H, C, K) and the state at its start.
 
     With u_t = S_{t-1}^T a_t and P[t, j] = prod of w over j < i <= t, unrolling the rule gives a triangular system for u
     and the outputs from it. The products are sums of logarithms over exactly those i, never differences of two long

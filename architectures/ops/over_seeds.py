@@ -1,12 +1,12 @@
 """Sequence operators under a map over seeds.
 
-An ensemble runs many seeds of one model by `torch.func.vmap` over their stacked parameters. Inside it a compiled loop
-or a fused kernel sees no tensors that it could read, and PyTorch's checkpointing does not work. But every operator here
-works on independent sequences, heads or channels already: seeds are more of those. So a decorated operator, called
-inside the map, is run once outside of it, on plain tensors that hold the seeds folded into another dimension.
+An ensemble runs many seeds of one model by `torch.func.vmap` over their stacked parameters. Inside the map, compiled
+loops and fused kernels cannot read the tensors, and PyTorch's checkpointing does not work. Every operator here works on
+independent sequences, heads or channels already, and seeds are more of those. A decorated operator that is called
+inside the map therefore runs once outside of it, on plain tensors with the seeds folded into another dimension.
 
-`torch.library.register_vmap` would serve custom operators only; the plain functions around them, checkpoints and other
-libraries' kernels need the same. Nested maps are not handled.
+`torch.library.register_vmap` serves custom operators only; the plain functions around them, checkpoints and other
+libraries' kernels need the same. Nested maps are not supported.
 
 Shape letters: E seeds, B batch, L positions, H heads, K head width.
 """
@@ -24,19 +24,19 @@ from torch.overrides import TorchFunctionMode
 Operator = TypeVar("Operator", bound=Callable[..., Any])
 
 PER_SEQUENCE: Literal["per sequence"] = "per sequence"
-"""Instead of a dimension in `fold_seeds`: a parameter that all sequences share becomes one of each sequence."""
+"""Value for `fold_seeds` in place of a dimension: a parameter shared by all sequences becomes one per sequence."""
 
 
 class _OutsideTheMap(torch.autograd.Function):
-    """Calls a function one level below vmap. Its gradients are those of what the function does there."""
+    """Call of a function one level below vmap, where its operations are differentiated as usual."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Nothing to save; functions that have a rule for vmap must have this method too."""
+        """Save nothing; PyTorch requires this method of functions that have a rule for vmap."""
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], function: Callable[..., Any], *tensors: Tensor) -> Any:
-        """The function of all tensors with the seeds as their first dimension, which its results have too."""
+        """Call the function on tensors with the seeds as their first dimension, which its results have too."""
         stacked = [
             x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
             for x, dim in zip(tensors, in_dims[1:], strict=True)
@@ -45,17 +45,17 @@ class _OutsideTheMap(torch.autograd.Function):
 
 
 def _mapped(x: Any) -> bool:
-    return isinstance(x, Tensor) and torch._C._functorch.is_batchedtensor(x)  # PyTorch has no public way to ask this
+    return isinstance(x, Tensor) and torch._C._functorch.is_batchedtensor(x)  # PyTorch has no public function for it
 
 
 def over_seeds(rule: Callable[..., Any], only: str | None = None) -> Callable[[Operator], Operator]:
-    """Give an operator a rule for a map over seeds; outside of one the operator is called as it is.
+    """Give an operator a rule for a map over seeds; outside of a map the operator is called unchanged.
 
     Args:
         rule: called as ``rule(operator, n_seeds, **arguments)``, where every tensor among the arguments has the seeds
             as its first dimension (E, ...); returns what the operator returns, with the seeds first in every tensor.
-        only: the value of the argument `implementation` for which the rule is needed; with any other the operator
-            consists of operations that PyTorch maps itself. None is every value.
+        only: the value of the argument `implementation` for which the rule is needed; with other values the operator
+            consists of operations that PyTorch maps itself. None means every value.
     """
 
     def decorate(operator: Operator) -> Operator:
@@ -85,14 +85,14 @@ def over_seeds(rule: Callable[..., Any], only: str | None = None) -> Callable[[O
 def fold_seeds(
     *, outputs: int = 0, multiplied: str | None = None, only: str | None = None, **dims: int | Literal["per sequence"]
 ) -> Callable[[Operator], Operator]:
-    """`over_seeds` with the rule: fold the seeds into a dimension of every argument, call once, unfold.
+    """Apply `over_seeds` with the rule: fold the seeds into a dimension of every argument, call once, unfold.
 
     Args:
-        outputs: the dimension of all results that holds the seeds.
-        multiplied: name of an integer argument that counts what seeds are folded into.
+        outputs: the dimension into which the seeds are folded in all results.
+        multiplied: name of an integer argument to multiply by the number of seeds, such as a number of heads.
         only: as in `over_seeds`.
-        dims: by name of the argument, the dimension that takes the seeds, or `PER_SEQUENCE`; if not given it is the
-            first, mostly the batch.
+        dims: by name of the argument, the dimension into which the seeds are folded, or `PER_SEQUENCE`; by default
+            the first, mostly the batch.
     """
 
     def rule(operator: Callable[..., Any], n_seeds: int, **arguments: Any) -> Any:
@@ -116,7 +116,7 @@ def fold(x: Tensor, dim: int) -> Tensor:
 
 
 def unfold(x: Tensor, n_seeds: int, dim: int) -> Tensor:
-    """The inverse of `fold`."""
+    """Undo `fold`."""
     return x.unflatten(dim, (n_seeds, -1)).movedim(dim, 0)
 
 
@@ -126,7 +126,7 @@ def each_sequence(parameter: Tensor, batch: int) -> Tensor:
 
 
 def _attention_over_seeds(attention: Callable[..., Tensor], n_seeds: int, **arguments: Any) -> Tensor:
-    """Seeds go into the batch; a mask may have fewer dimensions than the queries, or ones, and broadcasts."""
+    """Fold seeds into the batch; a mask may have fewer dimensions than the queries, or ones, and broadcasts."""
     query, mask = arguments["query"], arguments["attn_mask"]
     n_dims = query.dim()
     if mask is not None and mask.dim() < n_dims:
@@ -156,13 +156,13 @@ def _attention(
 
 
 class AttentionOverSeeds(TorchFunctionMode):
-    """While entered, `torch.nn.functional.scaled_dot_product_attention` in a map over seeds folds them into the batch.
+    """Context in which `torch.nn.functional.scaled_dot_product_attention` folds mapped seeds into the batch.
 
-    PyTorch's kernel for CPUs has no rule for vmap: it would run seed by seed, and say so in a warning.
+    PyTorch's kernel for CPUs has no rule for vmap: it would run seed by seed and warn about it.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        """Any other function is called as it is."""
+        """Replace the attention; call any other function unchanged."""
         if func is F.scaled_dot_product_attention:
             func = _attention
         return func(*args, **(kwargs or {}))

@@ -1,4 +1,4 @@
-"""The selective scan of Mamba-1 (arXiv 2312.00752, algorithm 2), with the skip and the gate that always follow it.
+"""Selective scan of Mamba-1 (arXiv 2312.00752, algorithm 2), with the skip and the gate that always follow it.
 
     Delta_t = softplus(dt_t)
     h_t[n, d] = exp(Delta_t[d] A[d, n]) h_{t-1}[n, d] + Delta_t[d] B_t[n] x_t[d]         the state, diagonal in d and n
@@ -6,7 +6,7 @@
 
 The exponential is the paper's zero-order hold (equation 4) of A; for B it takes Delta B, as the authors' code does.
 
-Shape letters: B batch, L positions, D channels, N states a channel. The parameters A, B, C and D are the paper's.
+Shape letters: B batch, L positions, D channels, N states per channel. The parameters A, B, C and D are the paper's.
 """
 
 import math
@@ -25,7 +25,7 @@ CHUNK = 16
 """Steps whose states and decays the compiled backward pass holds at once: 2 x 256 KiB at 256 channels and 16 states."""
 
 BLOCK = 256
-"""Channels that the compiled loops take at once: their state fits the first-level cache, and long loops cost less."""
+"""Channels that the compiled loops take at once: their state fits the first-level cache, and long loops are fast."""
 
 _TORCH_CHUNK = 64
 
@@ -38,7 +38,7 @@ def _over_seeds(
     state: Tensor | None,
     **inputs: Tensor,
 ) -> tuple[Tensor, ...]:
-    """The rule for a map over seeds: B and C are shared by all channels of a seed, A and D by all its sequences."""
+    """Rule for a map over seeds: B and C are shared by all channels of a seed, A and D by all its sequences."""
     if implementation == "mamba_ssm" and state is None:
         # The kernel's parameters are those of channels, its B and C those of groups of channels: a seed is a group.
         dims = {"x": 2, "dt": 2, "A": 0, "D": 0, "z": 2}
@@ -69,7 +69,7 @@ def selective_scan(
     Args:
         x: (B, L, D).
         dt: step sizes before the softplus, (B, L, D).
-        A: (D, N), negative; for "torch" also (B, 1, D, N), one of each sequence.
+        A: (D, N), negative; for "torch" also (B, 1, D, N), one per sequence.
         B, C: (B, L, N); for "mamba_ssm" also (B, L, G, N) of G groups of channels.
         D: (D,); for "torch" also (B, 1, D).
         z: gate before the SiLU, (B, L, D).
@@ -107,7 +107,7 @@ def _skip_and_gate(y: Tensor, x: Tensor, D: Tensor, z: Tensor) -> Tensor:
 
 
 def _chunked(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Chunk by chunk in plain PyTorch; a chunk's inner tensors are recomputed in the backward pass."""
+    """Run chunk by chunk in plain PyTorch; a chunk's inner tensors are recomputed in the backward pass."""
     outputs = []
     for inputs in zip(*(tensor.split(_TORCH_CHUNK, dim=1) for tensor in (x, delta, B, C)), strict=True):
         y, state = checkpoint(_chunk, *inputs, A, state, use_reentrant=False, preserve_rng_state=False)
@@ -116,7 +116,7 @@ def _chunked(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: T
 
 
 def _chunk(x: Tensor, delta: Tensor, B: Tensor, C: Tensor, A: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """All steps of one chunk at once, from the state (B, N, D) at its start; A is (N, D) or (B, 1, N, D)."""
+    """Run all steps of one chunk at once, from the state (B, N, D) at its start; A is (N, D) or (B, 1, N, D)."""
     decay = (delta.unsqueeze(2) * A).exp()
     added = B.unsqueeze(3) * (delta * x).unsqueeze(2)
     added = torch.cat([(added[:, 0] + decay[:, 0] * state)[:, None], added[:, 1:]], dim=1)
@@ -125,10 +125,10 @@ def _chunk(x: Tensor, delta: Tensor, B: Tensor, C: Tensor, A: Tensor, state: Ten
 
 
 def _prefixes(decay: Tensor, added: Tensor) -> Tensor:
-    """h_t = decay_t h_{t-1} + added_t for all t of dimension 1, h before the first being zero.
+    """h_t = decay_t h_{t-1} + added_t for all t of dimension 1, from h = 0.
 
-    Two neighbouring steps make one step of half as many, whose states are those at odd t; even ones follow from the odd
-    ones before them (Blelloch 1990). It multiplies decays only, so nothing overflows or cancels.
+    Pairs of neighbouring steps form a scan of half the length, whose states are those at odd t; each even one follows
+    from the odd one before it (Blelloch 1990). Decays are only multiplied, so that nothing overflows or cancels.
     """
     steps = decay.shape[1]
     if steps == 1:

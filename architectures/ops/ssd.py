@@ -1,8 +1,8 @@
-"""The state-space dual: a linear recurrence of matrix states with one decay a head (arXiv 2405.21060, section 6).
+"""State-space dual: a linear recurrence of matrix states with one decay per head (arXiv 2405.21060, section 6).
 
     S_t = exp(dt_t A) S_{t-1} + B_t (dt_t x_t)^T,        y_t = S_t^T C_t + D x_t
 
-with x, y in R^P, B, C in R^N, S in R^{N x P}; dt > 0, A < 0 and D are numbers of a head; B and C are shared by the
+with x, y in R^P, B, C in R^N, S in R^{N x P}; dt > 0, A < 0 and D are numbers per head; B and C are shared by the
 heads of a group. Over a chunk of positions that starts from the state S the same is a product of matrices:
 
     y = M x + diag(from start to t) C S,    M[t, j] = (C_t . B_j) exp(sum of dt A over j < i <= t) dt_j, j <= t
@@ -21,7 +21,7 @@ from architectures.ops.over_seeds import PER_SEQUENCE, fold_seeds
 from architectures.ops.registration import compiled_operator
 
 CHUNK = 64
-"""Positions a chunk: products of 64 x 64 matrices run near a CPU's full speed, and what they cost is still linear."""
+"""Positions per chunk: products of 64 x 64 matrices run near a CPU's full speed, and cost is linear in length."""
 
 _LEAST = {torch.float32: -69.0, torch.float64: -690.0}
 """Logarithms of the smallest decays told from 0, 1e-30 and 1e-300: products with them are still normal numbers."""
@@ -37,7 +37,7 @@ def ssd(
     Args:
         x: (B, L, H, P).
         dt: step sizes (B, L, H), not negative.
-        A: (H,), not positive; or (B, 1, H), one of each sequence.
+        A: (H,), not positive; or (B, 1, H), one per sequence.
         B, C: (B, L, G, N); head h belongs to group h // (H / G).
         D: (H,), the weight of the skip from x to y; or (B, 1, H).
         state: S_0 (B, H, N, P); None is zero.
@@ -69,7 +69,7 @@ def ssd(
 def _chunked(
     x: Tensor, dt: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, skip: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Chunk by chunk in plain PyTorch; a chunk's inner tensors are recomputed in the backward pass."""
+    """Run chunk by chunk in plain PyTorch; a chunk's inner tensors are recomputed in the backward pass."""
     state, outputs = state.transpose(1, 2), []
     for inputs in zip(*(z.split(CHUNK, dim=1) for z in (x, dt, log_decay, B, C)), strict=True):
         y, state = checkpoint(_chunk, *inputs, state, use_reentrant=False, preserve_rng_state=False)
@@ -78,7 +78,7 @@ def _chunked(
 
 
 def _chunk(x: Tensor, dt: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """All steps of one chunk at once, from the state (R, H, N, P) at its start.
+    """Run all steps of one chunk at once, from the state (R, H, N, P) at its start.
 
     Decays are exponentials of sums over exactly the steps between two positions, never of differences of two longer
     sums, so that strong decay neither overflows nor cancels.

@@ -1,1 +1,1 @@
-"""Loops over time compiled for the CPU by numba, and what they are built with."""
+"""Loops over time compiled for the CPU by numba, and the tools to write them."""

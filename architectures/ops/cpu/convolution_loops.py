@@ -1,4 +1,4 @@
-"""Compiled loops of the short convolution; the equation and the shapes stand in `convolution.py`.
+"""Compiled loops of the short convolution; the equation and the shapes are in `convolution.py`.
 
 Rows are sequences. The inner loops run over the channels, which are contiguous, so that they vectorise.
 """

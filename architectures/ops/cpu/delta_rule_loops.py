@@ -1,4 +1,4 @@
-"""Compiled loops of the generalised delta rule; the equation and the shapes stand in `delta_rule.py`.
+"""Compiled loops of the generalised delta rule; the equation and the shapes are in `delta_rule.py`.
 
 Rows are (sequence, head) pairs. Inputs come as 2-D arrays whose row (b L + t) H + h belongs to sequence b, time t, head
 h. Every inner loop runs over the contiguous value dimension, so that it vectorises.
@@ -17,7 +17,7 @@ def forward(
     q: Array, k: Array, v: Array, a: Array, b: Array, w: Array, y: Array,
     state: Array, saved: Array, length: int, heads: int, chunk: int, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Outputs `y`; `state` goes from the initial to the final one, `saved` keeps it at the start of every chunk."""
+    """Write `y` and, at the start of every chunk, `saved`; turn the initial `state` into the final one."""
     n_keys, n_values, n_chunks = q.shape[1], v.shape[1], (length + chunk - 1) // chunk
     u, y_t = np.empty(n_values, q.dtype), np.empty(n_values, q.dtype)
     zero = q.dtype.type(0)
@@ -53,7 +53,7 @@ def backward(  # noqa: PLR0912 - one loop nest, that a chunk's states stay local
     dq: Array, dk: Array, dv: Array, da: Array, db: Array, dw: Array, dstate: Array,
     length: int, heads: int, chunk: int, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Gradients of all inputs from `dy`; `dstate` goes from the final state's gradient to the initial state's.
+    """Write the gradients of all inputs from `dy`; turn the final state's gradient `dstate` into the initial state's.
 
     States are recomputed chunk by chunk from `saved`, since dividing by the decay to run backwards would not be exact.
     """

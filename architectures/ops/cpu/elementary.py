@@ -43,7 +43,7 @@ def sigmoid(x: float) -> float:
 
 @intrinsic
 def _float32_of_bits(typing: Any, bits: Any) -> Any:
-    """The float32 with the given int32 as its bits."""
+    """Float32 with the bits of an int32."""
     return types.float32(types.int32), lambda context, builder, sig, args: builder.bitcast(args[0], ir.FloatType())
 
 

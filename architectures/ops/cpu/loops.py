@@ -1,7 +1,7 @@
-"""Loops over time compiled for the CPU by numba: what every `*_loops.py` is built with.
+"""Compilation of loops over time for the CPU by numba, and their distribution over threads.
 
-A recurrence run step by step keeps its state in the first-level cache, needs no exponential of a growing sum, so it is
-exact at any decay, and is linear in length in time and memory. Compiled, that beats matrix forms on a CPU.
+A recurrence run step by step keeps its state in the first-level cache, is exact at any decay, because it needs no
+exponential of a growing sum, and takes time and memory linear in length. Compiled, it beats matrix forms on a CPU.
 
 Numba's own threads are left alone: the loops release the interpreter lock, and Python threads, as many as PyTorch uses,
 each take a share of the rows. That needs no second OpenMP pool, which would spin against PyTorch's.
@@ -19,18 +19,18 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
-"""Sums may be reordered so that they vectorise; NaN and infinity keep their meaning, for runs that diverge."""
+"""Flags of LLVM: sums may be reordered, so that they vectorise; NaN and infinity survive, for runs that diverge."""
 
 _MIN_WORK = 1 << 14
-"""Tensor elements below which handing work to threads costs more than it saves."""
+"""Number of tensor elements below which threads cost more time than they save."""
 
 
 def loop(function: Callable[..., None]) -> Callable[..., None]:
     """Compile a function whose last two arguments are the first row and one past the last row to work on.
 
-    The machine code is kept beside the source file (or in numba's cache folder, where that cannot be written), so that
-    only the first call on a machine compiles. Loops are written out, without slices on the left of an assignment, which
-    would cost numba seconds to compile.
+    The machine code is cached beside the source file (or in numba's cache folder, where that cannot be written), so
+    that only the first call on a machine compiles. Loops are written out, without slices on the left of an assignment,
+    which take numba seconds to compile.
     """
     compiled: Callable[..., None] = numba.njit(cache=True, nogil=True, fastmath=FASTMATH, error_model="numpy")(function)
     return compiled
@@ -39,12 +39,13 @@ def loop(function: Callable[..., None]) -> Callable[..., None]:
 def run(compiled: Callable[..., None], n_rows: int, *args: Any) -> None:
     """Run a `loop` on rows 0..n_rows-1, shared among as many threads as PyTorch uses.
 
-    Rows must not write to the same place, so that the result does not depend on the number of threads.
+    Rows must not write to the same place, so that the result does not depend on the number of threads. Tensors without
+    data (fake or meta tensors, when PyTorch asks for shapes only) are left alone.
 
     Args:
-        compiled: what `loop` returned.
+        compiled: a function that `loop` returned.
         n_rows: number of independent rows.
-        args: its arguments without the last two; tensors are handed over as arrays, without copying.
+        args: its arguments without the last two; tensors are passed as arrays, without copying.
     """
     tensors = [arg for arg in args if isinstance(arg, Tensor)]
     if any(x.is_meta or isinstance(x, FakeTensor) for x in tensors):
@@ -62,7 +63,7 @@ def run(compiled: Callable[..., None], n_rows: int, *args: Any) -> None:
 
 
 def array(tensor: Tensor) -> Any:
-    """The NumPy array of a contiguous CPU tensor, sharing its memory."""
+    """View a contiguous CPU tensor as a NumPy array."""
     assert tensor.is_contiguous(), "compiled loops take contiguous tensors"
     return tensor.detach().numpy()
 
@@ -72,5 +73,5 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="scan")
 
 
-if hasattr(os, "register_at_fork"):  # the threads of a pool do not live on in a forked process
+if hasattr(os, "register_at_fork"):  # a forked process does not have the threads of its parent
     os.register_at_fork(after_in_child=_pool.cache_clear)

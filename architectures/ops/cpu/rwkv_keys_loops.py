@@ -18,7 +18,7 @@ Array = NDArray[np.floating]
 
 @register_jitable
 def _sigmoid(x: Array, bias: Array, y: Array) -> None:
-    """`y` = sigmoid(x + bias); beyond -80, where it is 2e-35, it no longer falls, so that `exp` stays in its range."""
+    """Write `y` = sigmoid(max(x + bias, -80)), which is at least 2e-35, so that `exp` stays in its range."""
     one, least = x.dtype.type(1), x.dtype.type(-80)
     for d in range(len(x)):
         y[d] = one / (one + exp(-max(x[d] + bias[d], least)))
@@ -26,7 +26,7 @@ def _sigmoid(x: Array, bias: Array, y: Array) -> None:
 
 @register_jitable
 def _constants(x: Array) -> tuple[np.floating, ...]:
-    """0, 1, the least length to divide by and the fastest log decay, in x's dtype."""
+    """0, 1, the smallest length to divide by and the fastest log decay, in x's dtype."""
     kind = x.dtype.type
     return kind(0), kind(1), kind(1e-12), kind(-math.exp(-0.5))
 
@@ -36,7 +36,7 @@ def forward(
     k: Array, decay: Array, rate: Array, w0: Array, a0: Array, k_k: Array, k_a: Array,
     log_w: Array, new_k: Array, minus_kk: Array, kk_a: Array, n_heads: int, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Writes the last four of the arrays (B, L, D)."""
+    """Write the last four of the arrays (B, L, D)."""
     channels = k.shape[2]
     width = channels // n_heads
     zero, one, tiny, fastest = _constants(k)
@@ -69,7 +69,7 @@ def backward(
     dlog_w: Array, dnew_k: Array, dminus_kk: Array, dkk_a: Array,
     dk: Array, ddecay: Array, drate: Array, dparameters: Array, n_heads: int, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Adds to `dparameters` (B, 4, D), of w0, a0, k_k and k_a; `dk`, `ddecay` and `drate` are written."""
+    """Write `dk`, `ddecay` and `drate`; add to `dparameters` (B, 4, D), the gradients of w0, a0, k_k and k_a."""
     channels = k.shape[2]
     width = channels // n_heads
     zero, one, tiny, fastest = _constants(k)

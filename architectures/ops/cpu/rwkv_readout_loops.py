@@ -17,7 +17,7 @@ def forward(
     y: Array, r: Array, k: Array, v: Array, g: Array, r_k: Array, weight: Array, bias: Array,
     out: Array, eps: float, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Writes `out` (B, L, D)."""
+    """Write `out` (B, L, D)."""
     n_heads, width = r_k.shape
     kind = y.dtype.type
     zero, one = kind(0), kind(1)
@@ -46,7 +46,7 @@ def backward(
     y: Array, r: Array, k: Array, v: Array, g: Array, r_k: Array, weight: Array, bias: Array, dout: Array,
     dy: Array, dr: Array, dk: Array, dv: Array, dg: Array, dparameters: Array, eps: float, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Adds to `dparameters` (B, 3, D), of r_k, weight and bias; the other gradients are written."""
+    """Add to `dparameters` (B, 3, D), the gradients of r_k, weight and bias; write the other gradients."""
     n_heads, width = r_k.shape
     kind = y.dtype.type
     zero, one = kind(0), kind(1)

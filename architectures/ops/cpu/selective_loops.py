@@ -1,4 +1,4 @@
-"""Compiled loops of the selective scan; the equations and the shapes stand in `selective.py`.
+"""Compiled loops of the selective scan; the equations and the shapes are in `selective.py`.
 
 Rows are (sequence, block of channels) pairs. The inner loops run over the channels of a block, which are contiguous, so
 that they vectorise; a block's state stays in the first-level cache. What every sequence or row adds to (the gradients
@@ -22,7 +22,7 @@ def forward(
     x: Array, dt: Array, A2: Array, B: Array, C: Array, D: Array, z: Array, y: Array,
     state: Array, saved: Array, block: int, chunk: int, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Outputs `y`; `state` goes from the initial to the final one, `saved` keeps it at the start of every chunk."""
+    """Write `y` and, at the start of every chunk, `saved`; turn the initial `state` into the final one."""
     length, n_states = x.shape[1], A2.shape[0]
     n_blocks, n_chunks = (x.shape[2] + block - 1) // block, (length + chunk - 1) // chunk
     zero = x.dtype.type(0)
@@ -58,7 +58,7 @@ def backward(  # noqa: PLR0912, PLR0915 - one loop nest, that a chunk's states s
     dx: Array, ddt: Array, dA: Array, dB: Array, dC: Array, dD: Array, dz: Array, dstate: Array,
     block: int, chunk: int, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Gradients of all inputs from `dy`; `dstate` goes from the final state's gradient to the initial state's.
+    """Write the gradients of all inputs from `dy`; turn the final state's gradient `dstate` into the initial state's.
 
     Adds to `dA` (the gradient of A, not of A / ln 2) and `dD`. States are recomputed chunk by chunk from `saved`, since
     dividing by the decay to run backwards would not be exact.

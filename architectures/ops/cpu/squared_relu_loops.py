@@ -10,7 +10,7 @@ Array = NDArray[np.floating]
 
 @loop
 def forward(x: Array, y: Array, first: int, last: int) -> None:
-    """Writes `y` (B, L D)."""
+    """Write `y` (B, L D)."""
     zero = x.dtype.type(0)
     for n in range(first, last):
         x_n, y_n = x[n], y[n]
@@ -21,7 +21,7 @@ def forward(x: Array, y: Array, first: int, last: int) -> None:
 
 @loop
 def backward(x: Array, dy: Array, dx: Array, first: int, last: int) -> None:
-    """Writes `dx` (B, L D)."""
+    """Write `dx` (B, L D)."""
     zero = x.dtype.type(0)
     for n in range(first, last):
         x_n, dy_n, dx_n = x[n], dy[n], dx[n]

@@ -1,4 +1,4 @@
-"""Compiled loops of the state-space dual; the equation, the shapes and the matrix products stand in `ssd.py`.
+"""Compiled loops of the state-space dual; the equation, the shapes and the matrix products are in `ssd.py`.
 
 Each call serves one chunk of C positions from `start` on: everything between its matrix products, in one pass. Rows are
 sequences. Inner loops run over a contiguous dimension, from end to end even where only j <= t counts: at a fixed length
@@ -42,10 +42,11 @@ def forward(
     scores: Array, x: Array, dt: Array, log_decay: Array, skip: Array, state: Array,
     mixing: Array, y: Array, injected: Array, next_state: Array, least: float, start: int, first: int, last: int,
 ) -> None:  # fmt: skip
-    """What the chunk's products need, from its `scores` C B^T (R, C, C) and the `state` (R, N, H, P) at its start.
+    """Prepare the chunk's products, from its `scores` C B^T (R, C, C) and the `state` (R, N, H, P) at its start.
 
-    `mixing` (R, H, C, C) is the matrix from x to y within the chunk; `y` (R, L, H, P) holds C S and is decayed since
-    the chunk's start; `injected` (R, C, H, P) is dt x and `next_state` is `state`, both decayed until the chunk's end.
+    Writes `mixing` (R, H, C, C), the matrix from x to y within the chunk, `injected` (R, C, H, P), which is dt x, and
+    `next_state`, which is `state`, both decayed until the chunk's end. Decays `y` (R, L, H, P), which holds C S, since
+    the chunk's start.
     """
     steps, heads, width, n_keys = scores.shape[1], x.shape[2], x.shape[3], state.shape[1]
     zero, bound, never = x.dtype.type(0), x.dtype.type(least), x.dtype.type(2 * least)
@@ -81,12 +82,12 @@ def backward(  # noqa: PLR0912 - as in `forward`
     mixing: Array, dread: Array, injected: Array, dscores: Array, dstate_kept: Array,
     dx: Array, ddt: Array, dlog_decay: Array, dskip: Array, least: float, start: int, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Gradients through everything between the chunk's products.
+    """Compute gradients through everything between the chunk's products.
 
-    Given `dmixing` = dy x^T (R, H, C, C), `read` = C S and `dinjected` = B dS (R, C, H, P), and the gradient `dstate`
-    of the state at the chunk's end. Sets `mixing` and `injected` as `forward` does, `dread` (R, C, H, P), the gradient
-    of `read`, `dscores` (R, C, C), `dstate_kept`, what reaches the state at the start by decay, the gradients `ddt` and
-    `dlog_decay`, and the part of `dx` by way of `injected`; adds to `dskip`; overwrites `dmixing`.
+    Given are `dmixing` = dy x^T (R, H, C, C), `read` = C S and `dinjected` = B dS (R, C, H, P), and the gradient
+    `dstate` of the state at the chunk's end. Writes `mixing` and `injected` as `forward` does, `dread` (R, C, H, P),
+    the gradient of `read`, `dscores` (R, C, C), `dstate_kept`, what reaches the state at the start by decay, the
+    gradients `ddt` and `dlog_decay`, and the part of `dx` by way of `injected`; adds to `dskip`; overwrites `dmixing`.
     """
     steps, heads, width, n_keys = scores.shape[1], x.shape[2], x.shape[3], state.shape[1]
     zero, bound, never = x.dtype.type(0), x.dtype.type(least), x.dtype.type(2 * least)

@@ -10,7 +10,7 @@ Array = NDArray[np.floating]
 
 @loop
 def forward(x: Array, before: Array, mu: Array, mixed: Array, first: int, last: int) -> None:
-    """Writes one mix (B, L, D); `mu` is its row (D,)."""
+    """Write one mix (B, L, D), whose weights are `mu` (D,)."""
     for n in range(first, last):
         for t in range(x.shape[1]):
             x_t, mixed_t = x[n, t], mixed[n, t]
@@ -23,7 +23,7 @@ def forward(x: Array, before: Array, mu: Array, mixed: Array, first: int, last: 
 def backward(
     x: Array, before: Array, mu: Array, dmixed: Array, dx: Array, dbefore: Array, dmu: Array, first: int, last: int
 ) -> None:
-    """Adds to `dx`, `dbefore` and `dmu` (B, D), for one mix."""
+    """Add one mix's part to `dx`, `dbefore` and `dmu` (B, D)."""
     for n in range(first, last):
         dmu_n = dmu[n]
         for t in range(x.shape[1]):

@@ -1,7 +1,7 @@
-"""Adapters to the fused CUDA kernels of other libraries: our layouts, units and state in, theirs inside.
+"""Adapters from the layouts, units and states of this package to the fused CUDA kernels of other libraries.
 
-Kernels of fla (flash-linear-attention) run Gated DeltaNet, RWKV-7 and Mamba-2; mamba_ssm's runs Mamba-1. Libraries are
-imported by the call that needs them, because they are optional and slow to import.
+Kernels of fla (flash-linear-attention) run Gated DeltaNet, RWKV-7 and Mamba-2; that of mamba_ssm runs Mamba-1. The call
+that needs a library imports it, because libraries are optional and slow to import.
 
 The values' dtype, half or single, decides in which dtype a kernel multiplies, whatever the dtype of the other inputs,
 so that autocast may leave them mixed; decays, states and sums are float32. Inputs need not be contiguous.
@@ -27,7 +27,7 @@ _TILE = 16
 def gated_delta_rule(
     q: Tensor, k: Tensor, v: Tensor, log_alpha: Tensor, beta: Tensor, state: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """S_t = alpha_t (S_{t-1} - beta_t k_t (k_t^T S_{t-1})) + beta_t k_t v_t^T, y_t = S_t^T q_t.
+    """Run S_t = alpha_t (S_{t-1} - beta_t k_t (k_t^T S_{t-1})) + beta_t k_t v_t^T, y_t = S_t^T q_t.
 
     Equation 10 of arXiv 2412.06464, with S transposed.
 
@@ -70,7 +70,7 @@ def rwkv7(
     *,
     least_log_w: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """S_t = diag(w_t) S_{t-1} + b_t (a_t^T S_{t-1}) + k_t v_t^T, y_t = S_t^T r_t.
+    """Run S_t = diag(w_t) S_{t-1} + b_t (a_t^T S_{t-1}) + k_t v_t^T, y_t = S_t^T r_t.
 
     The state of RWKV-7 (arXiv 2503.14456), with S transposed.
 
@@ -79,8 +79,8 @@ def rwkv7(
         log_w: (B, L, H, K), less than 0.
         v: (B, L, H, V).
         state: S_0 (B, H, K, V); None is zero. It gets a gradient.
-        least_log_w: a bound that the caller vouches for: no log_w is below it. Near 0 it lets the kernel take longer
-            chunks as matrix products; RWKV-7's own decay never passes -e^(-1/2). None allows any decay.
+        least_log_w: a lower bound of log_w, guaranteed by the caller. A bound near 0 lets the kernel take longer chunks
+            as matrix products; RWKV-7's own log decay is at least -e^(-1/2). None allows any decay.
 
     Returns:
         y (B, L, H, V) in v's dtype and S_L (B, H, K, V) in float32; both carry gradients.
@@ -109,15 +109,15 @@ def rwkv7(
 
 @fold_seeds(A=PER_SEQUENCE)
 def ssd(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-    """h_t = exp(dt_t A) h_{t-1} + B_t (dt_t x_t)^T, y_t = h_t^T C_t, for every head; without the D skip.
+    """Run h_t = exp(dt_t A) h_{t-1} + B_t (dt_t x_t)^T, y_t = h_t^T C_t, for every head, without the D skip.
 
-    Mamba-2's recurrence (arXiv 2405.21060). It is linear attention with one decay a head: C is its query, B its key and
-    dt x its value.
+    Mamba-2's recurrence (arXiv 2405.21060). It is linear attention with one decay per head: C is its query, B its key
+    and dt x its value.
 
     Args:
         x: (B, L, H, P).
         dt: (B, L, H), after the softplus.
-        A: (H,), negative; or (B, 1, H), one of each sequence.
+        A: (H,), negative; or (B, 1, H), one per sequence.
         B, C: (B, L, G, N), G a divisor of H: heads h H/G .. (h + 1) H/G - 1 share group h.
         state: h_0 (B, H, N, P); None is zero. It gets a gradient.
 
@@ -146,7 +146,7 @@ def ssd(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | 
 
 
 def selective_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
-    """h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t, for every channel; without the D skip.
+    """Run h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t h_t, for every channel, without the D skip.
 
     Mamba-1's recurrence (arXiv 2312.00752).
 
@@ -157,7 +157,7 @@ def selective_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tu
 
     Returns:
         y (B, L, D) in x's dtype and h_L (B, N, D) in float32. The kernel starts from zero and has no gradient of h_L,
-        so that h_L is cut off from the graph: it serves to go on reading, not to train through.
+        so that h_L is detached from the graph: it serves to continue reading, not to train through.
 
     Raises:
         ValueError: if the state is too wide or x is neither half nor single precision.
@@ -184,9 +184,9 @@ def _require_kernel_fits(dtype: torch.dtype, **widths: int) -> None:
 
 
 def _padded(x: Tensor) -> Tensor:
-    """Zeros up to the next multiple of `_TILE` in the last dimension: exact, since a zero key or value adds nothing.
+    """Pad the last dimension with zeros to a multiple of `_TILE`; exact, because a zero key or value adds nothing.
 
-    Some kernels cannot be compiled for narrower or, in half precision, odd heads.
+    Some kernels cannot be compiled for narrower heads or, in half precision, for odd ones.
     """
     missing = -x.shape[-1] % _TILE
     return F.pad(x, (0, missing)) if missing else x
@@ -197,5 +197,5 @@ def _padded_state(state: Tensor | None) -> Tensor | None:
 
 
 def _cut(x: Tensor, n_values: int, n_keys: int | None = None) -> Tensor:
-    """Without the columns, and of a state the rows, that padding added."""
+    """Remove the columns, and the rows of a state, that padding added."""
     return x[..., :n_values] if n_keys is None else x[..., :n_keys, :n_values]
