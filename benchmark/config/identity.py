@@ -26,8 +26,8 @@ class RunIdentity:
     """
 
     architecture: record.Architecture
-    task: record.Task
-    protocol: record.Protocol
+    task: record.RecordedTask
+    protocol: record.RecordedProtocol
     optimizer: dict[str, Any]
     seeds: record.Seeds
     precision: str
@@ -102,13 +102,13 @@ def identify(
         architecture=record.Architecture(
             name=type(model).__name__, version=model.version, backend=model.backend, config=dict(model_config)
         ),
-        task=record.Task(name=task.name, version=task.version, config=dict(task.config)),
-        protocol=record.Protocol(
+        task=record.RecordedTask(name=task.name, version=task.version, config=dict(task.config)),
+        protocol=record.RecordedProtocol(
             **asdict(protocol),
             tokens_per_step=data.tokens_per_step,
             eval_sequences=data.eval_sequences,
             primary=task.primary,
-            targets=tuple(record.Target(**asdict(target)) for target in task.targets),
+            targets=tuple(record.RecordedTarget(**asdict(target)) for target in task.targets),
         ),
         optimizer={**asdict(optimizer), "betas": list(optimizer.betas)},
         seeds=record.Seeds(task_seed=task.task_seed, init_seed=init_seed, data_seed=task.data_seed),

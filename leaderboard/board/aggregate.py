@@ -8,8 +8,8 @@ from statistics import fmean
 from statistics import median as median_of
 
 from leaderboard.board import others
-from leaderboard.board.standings import REFERENCE, Board, Cell, Result, Standing, SuiteBoard
-from leaderboard.entries.reading import Entry, Results, Run
+from leaderboard.board.standings import REFERENCE, Board, BoardCell, Result, Standing, SuiteBoard
+from leaderboard.entries.reading import Entry, Results, RunRecord
 from leaderboard.records.record import Record
 from leaderboard.statistics.comparison import Outcomes, one_sided, outcomes
 from leaderboard.statistics.survival import (
@@ -58,7 +58,7 @@ def bands(order: Sequence[str], beats: Callable[[str, str], bool]) -> dict[str, 
 def _suite(suite: str, entries: Sequence[Entry]) -> SuiteBoard:
     reference = next((entry for entry in entries if entry.name == REFERENCE), None)
     cells = _cells(entries, reference)
-    runs: dict[str, dict[str, tuple[Run, ...]]] = {
+    runs: dict[str, dict[str, tuple[RunRecord, ...]]] = {
         entry.name: {cell.name: kept for cell in cells if (kept := _of_protocol(entry, cell))} for entry in entries
     }
     arms: dict[str, Arm] = {
@@ -165,7 +165,7 @@ def _ratios(
     return dict(zip(pairs, time_ratios(list(pairs.values())), strict=True))
 
 
-def result_of(cell: str, runs: Sequence[Run], ratio: Ratio | None) -> Result:
+def result_of(cell: str, runs: Sequence[RunRecord], ratio: Ratio | None) -> Result:
     """Statistics of one entry's runs in a cell, one a seed; the rank, which takes all entries, is left open."""
     records = [run.record for run in runs]
     seen = sample(records)
@@ -199,9 +199,9 @@ def result_of(cell: str, runs: Sequence[Run], ratio: Ratio | None) -> Result:
     )
 
 
-def cell_of(name: str, record: Record) -> Cell:
+def cell_of(name: str, record: Record) -> BoardCell:
     """What a record says of its cell."""
-    return Cell(
+    return BoardCell(
         name=name,
         task=record.task.name,
         label=others.task_label(record),
@@ -216,16 +216,16 @@ def cell_of(name: str, record: Record) -> Cell:
     )
 
 
-def _cells(entries: Sequence[Entry], reference: Entry | None) -> tuple[Cell, ...]:
+def _cells(entries: Sequence[Entry], reference: Entry | None) -> tuple[BoardCell, ...]:
     """The suite's cells: the reference's, with its protocols; without a reference everybody's, the first one's."""
-    cells: dict[str, Cell] = {}
+    cells: dict[str, BoardCell] = {}
     for entry in [reference] if reference is not None else entries:
         for name, runs in entry.cells.items():
             cells.setdefault(name, cell_of(name, runs[0].record))
     return tuple(sorted(cells.values(), key=lambda cell: (cell.task != "lm", others.natural(cell.label), cell.name)))
 
 
-def _of_protocol(entry: Entry, cell: Cell) -> tuple[Run, ...]:
+def _of_protocol(entry: Entry, cell: BoardCell) -> tuple[RunRecord, ...]:
     """The entry's runs in a cell, one a seed; none if they followed another protocol."""
     runs = entry.cells.get(cell.name, ())
     kept = {id(record) for record in earliest_per_seed([run.record for run in runs])}

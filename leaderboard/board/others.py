@@ -28,7 +28,7 @@ RIGHT_ALIGNED = frozenset({"budget", "n", "solved", "median step", "mean step"})
 
 
 @dataclass(frozen=True)
-class Row:
+class SummaryRow:
     """Statistics of the runs that share task, protocol, architecture, optimizer and precision.
 
     `n` counts observed runs. `median_step*` None with n > 0 means beyond the budget. `restricted_mean_step` is the mean
@@ -60,7 +60,7 @@ class Row:
         return ", ".join(parts)
 
 
-def summarise(records: Iterable[Record]) -> list[Row]:
+def summarise(records: Iterable[Record]) -> list[SummaryRow]:
     """Rows sorted by task and protocol, then by restricted mean; in a cell those without an observation come last."""
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -91,19 +91,19 @@ def natural(text: str) -> list[int | str]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
 
 
-def to_json(rows: Sequence[Row]) -> str:
+def to_json(rows: Sequence[SummaryRow]) -> str:
     """The rows as a JSON list of objects, unrounded."""
     return json.dumps([asdict(row) for row in rows], indent=2, allow_nan=False)
 
 
-def to_markdown(rows: Sequence[Row]) -> str:
+def to_markdown(rows: Sequence[SummaryRow]) -> str:
     """A GitHub-flavoured table; a bar inside a cell is escaped."""
     rule = ["---:" if name in RIGHT_ALIGNED else "---" for name in HEADER]
     lines = [list(HEADER), rule, *([cell.replace("|", "\\|") for cell in _cells(row)] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def to_text(rows: Sequence[Row]) -> str:
+def to_text(rows: Sequence[SummaryRow]) -> str:
     """Aligned plain text for pipes and files: as wide as it needs to be, nothing cut or wrapped."""
     lines = [HEADER, *(_cells(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -116,7 +116,7 @@ def to_text(rows: Sequence[Row]) -> str:
     )
 
 
-def print_rich(rows: Sequence[Row]) -> None:
+def print_rich(rows: Sequence[SummaryRow]) -> None:
     """One table a cell on the terminal. Words wrap where they must, numbers do not, and nothing is cut."""
     from rich import box
     from rich.console import Console
@@ -150,7 +150,7 @@ def print_rich(rows: Sequence[Row]) -> None:
     console.print("Brackets: 95 % intervals. Mean step: of min(step, budget).")
 
 
-def _row(group: Sequence[Record], architecture: str) -> Row:
+def _row(group: Sequence[Record], architecture: str) -> SummaryRow:
     kept = earliest_per_seed(group)
     seen = sample(kept)
     n, n_solved = len(seen.steps), int(seen.solved.sum())
@@ -160,7 +160,7 @@ def _row(group: Sequence[Record], architecture: str) -> Row:
     for record in kept:
         if record.tokens_per_s is not None:
             speeds.setdefault(record.hardware.device, []).append(record.tokens_per_s)
-    return Row(
+    return SummaryRow(
         task=task_label(group[0]),
         architecture=architecture,
         protocol_hash=group[0].protocol_hash,
@@ -179,7 +179,7 @@ def _row(group: Sequence[Record], architecture: str) -> Row:
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: SummaryRow) -> tuple[str, ...]:
     def step(value: float | None) -> str:
         return f"> {row.budget:,}" if value is None else f"{value:,.0f}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from leaderboard.board.others import Row
+from leaderboard.board.others import SummaryRow
 from leaderboard.entries.entry_file import EntryFile
 from leaderboard.records.record import Record
 from leaderboard.statistics.survival import Median, SurvivalCurve
@@ -58,7 +58,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Cell:
+class BoardCell:
     """A cell of a suite: `label` reads `lm S=16 s=2 T=2`; `knobs` are the task's options, e.g. {"state_size": 16}."""
 
     name: str
@@ -108,7 +108,7 @@ class SuiteBoard:
     """A suite: its cells, and its standings in the order of rank, incomplete ones last."""
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[BoardCell, ...]
     standings: tuple[Standing, ...]
 
 
@@ -117,4 +117,4 @@ class Board:
     """Everything. `others` are rows of records that belong to no entry (figures, tuning): shown, never ranked."""
 
     suites: tuple[SuiteBoard, ...]
-    others: tuple[Row, ...]
+    others: tuple[SummaryRow, ...]

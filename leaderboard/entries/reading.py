@@ -19,7 +19,7 @@ VERIFIED_FILE = ROOM / "verified.yaml"
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """A record and the folder it lies in."""
 
     record: Record
@@ -38,7 +38,7 @@ class Entry:
     name: str
     file: EntryFile | None
     verified: bool
-    cells: Mapping[str, tuple[Run, ...]]
+    cells: Mapping[str, tuple[RunRecord, ...]]
 
     def records(self) -> dict[str, list[Record]]:
         """The records of every cell."""
@@ -50,7 +50,7 @@ class Results:
     """A tree of results: `others` belong to no entry, `problems` are broken files, one line each."""
 
     entries: tuple[Entry, ...]
-    others: tuple[Run, ...]
+    others: tuple[RunRecord, ...]
     problems: tuple[str, ...]
 
 
@@ -72,8 +72,8 @@ def read_results(root: str | Path, verified: Path | None = VERIFIED_FILE) -> Res
             files[path.parent] = read_entry(path)
         except ValueError as error:
             problems.append(str(error))
-    runs: dict[Path, list[Run]] = {folder: [] for folder in files}
-    others: list[Run] = []
+    runs: dict[Path, list[RunRecord]] = {folder: [] for folder in files}
+    others: list[RunRecord] = []
     records = read_records(path for path in paths if path.suffix == ".json") if root.is_dir() else find_records(root)
     homes: dict[Path, Path | None] = {}  # of folders
     for path, found in records:
@@ -81,7 +81,7 @@ def read_results(root: str | Path, verified: Path | None = VERIFIED_FILE) -> Res
             problems.append(str(found))
             continue
         home = _home(path.parent, files, homes)
-        run = Run(found, path.parent)
+        run = RunRecord(found, path.parent)
         if home is None:
             others.append(run)
         elif (found.suite, found.architecture.name) != (files[home].suite, files[home].architecture):
@@ -113,7 +113,7 @@ def entries_of(results: Results) -> tuple[Entry, ...]:
         ValueError: one architecture has two configurations in a cell.
     """
     known = {(entry.suite, entry.name) for entry in results.entries}
-    loose: dict[tuple[str, str], list[Run]] = {}
+    loose: dict[tuple[str, str], list[RunRecord]] = {}
     for run in results.others:
         key = (run.record.suite, run.record.architecture.name)
         if run.record.suite is not None and run.record.cell is not None and key not in known:
@@ -150,14 +150,14 @@ def _home(folder: Path, files: Mapping[Path, EntryFile], known: dict[Path, Path 
     return known[folder]
 
 
-def _by_cell(runs: Iterable[Run]) -> dict[str, tuple[Run, ...]]:
-    cells: dict[str, list[Run]] = {}
+def _by_cell(runs: Iterable[RunRecord]) -> dict[str, tuple[RunRecord, ...]]:
+    cells: dict[str, list[RunRecord]] = {}
     for run in runs:
         cells.setdefault(run.record.cell or "", []).append(run)
     return {cell: tuple(sorted(cells[cell], key=_order)) for cell in sorted(cells)}
 
 
-def _order(run: Run) -> tuple[object, ...]:
+def _order(run: RunRecord) -> tuple[object, ...]:
     seeds = run.record.seeds
     return seeds.task_seed, seeds.init_seed, seeds.data_seed, run.record.started_at
 

@@ -68,20 +68,20 @@ class Architecture(Model):
     config: Config
 
 
-class Task(Model):
+class RecordedTask(Model):
     name: Name
     version: Positive
     config: Config
 
 
-class Target(Model):
+class RecordedTarget(Model):
     name: Name
     metric: Name
     op: Literal[">=", "<"]
     value: Number
 
 
-class Protocol(Model):
+class RecordedProtocol(Model):
     """What is held fixed between the runs that one table compares: budget, evaluation grid, tokens a step, targets."""
 
     max_steps: Positive
@@ -90,7 +90,7 @@ class Protocol(Model):
     eval_sequences: Positive
     stop_when_solved: StrictBool
     primary: Name
-    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+    targets: Annotated[tuple[RecordedTarget, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -139,7 +139,7 @@ class Git(Model):
     dirty: StrictBool | None
 
 
-class Curves(Model):
+class CurvesFile(Model):
     """The file of the learning curves, in the record's own folder."""
 
     file: Annotated[str, Field(strict=True, pattern=r"^[^/\\\r\n]+$")]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leaderboard.records.fields import Target
+from leaderboard.records.fields import RecordedTarget
 
 
-def holds(target: Target, value: float) -> bool:
+def holds(target: RecordedTarget, value: float) -> bool:
     """Whether a metric reaches its target; NaN never does."""
     return value >= target.value if target.op == ">=" else value < target.value
 

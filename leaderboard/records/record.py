@@ -22,7 +22,7 @@ from leaderboard.records.fields import (
     Architecture,
     Config,
     Count,
-    Curves,
+    CurvesFile,
     Final,
     Git,
     Hardware,
@@ -32,26 +32,26 @@ from leaderboard.records.fields import (
     Name,
     Number,
     Positive,
-    Protocol,
+    RecordedProtocol,
+    RecordedTarget,
+    RecordedTask,
     Seeds,
     Sha256,
-    Target,
-    Task,
 )
 from leaderboard.records.upgrade import CURRENT, parse, upgrade
 
 __all__ = [
     "Architecture",
-    "Curves",
+    "CurvesFile",
     "Final",
     "Git",
     "Hardware",
     "Hit",
-    "Protocol",
+    "RecordedProtocol",
     "Record",
     "Seeds",
-    "Target",
-    "Task",
+    "RecordedTarget",
+    "RecordedTask",
     "json_schema",
     "protocol_hash",
     "read_record",
@@ -61,7 +61,7 @@ __all__ = [
 FINAL_STATUSES = frozenset({"solved", "censored", "diverged"})  # an outcome of the experiment: never replaced
 
 
-def protocol_hash(task: Task, protocol: Protocol) -> str:
+def protocol_hash(task: RecordedTask, protocol: RecordedProtocol) -> str:
     """SHA-256 (hex) of the canonical JSON (sorted keys, no spaces) of task name, version, config and protocol."""
     return _hash_of(task.model_dump_json(), protocol.model_dump_json())
 
@@ -82,8 +82,8 @@ class Record(Model):
     suite: Name | None
     cell: Name | None
     architecture: Architecture
-    task: Task
-    protocol: Protocol
+    task: RecordedTask
+    protocol: RecordedProtocol
     protocol_hash: Sha256
     optimizer: Config
     seeds: Seeds
@@ -112,7 +112,7 @@ class Record(Model):
     git: Git
     started_at: Moment
     ended_at: Moment
-    curves: Curves | None
+    curves: CurvesFile | None
 
     @property
     def primary_step(self) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 
-from leaderboard.board.standings import Board, Cell, Result, Standing, SuiteBoard
+from leaderboard.board.standings import Board, BoardCell, Result, Standing, SuiteBoard
 from leaderboard.board.wording import present
 from leaderboard.render.escape import spreadsheet_text
 from leaderboard.statistics.time_ratio import Ratio
@@ -60,7 +60,7 @@ def _place(suite: SuiteBoard, standing: Standing) -> Values:
     return {**dict(zip(PLACE, values, strict=True)), **_ratio(standing.ratio, "suite_")}
 
 
-def _cell(cell: Cell) -> Values:
+def _cell(cell: BoardCell) -> Values:
     protocol = (cell.budget, cell.eval_every, cell.tokens_per_step, cell.primary, cell.protocol_hash)
     return dict(zip(CELL, (cell.name, cell.label, *protocol, "missing"), strict=True))
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from leaderboard.board.standings import Cell, Standing, SuiteBoard
+from leaderboard.board.standings import BoardCell, Standing, SuiteBoard
 from leaderboard.render import vega
 from leaderboard.render.escape import visible
 from leaderboard.render.markdown import has_curves
@@ -59,7 +59,7 @@ def drawn(suite: SuiteBoard) -> list[Standing]:
     return [standing for standing in able if standing.is_reference or standing in others]
 
 
-def points(standing: Standing, cell: Cell) -> list[tuple[float, float]]:
+def points(standing: Standing, cell: BoardCell) -> list[tuple[float, float]]:
     """(step, share solved) from (0, 0) to the budget; the share holds from its step on. Empty without an outcome."""
     result = standing.results.get(cell.name)
     if result is None or result.curve is None:
@@ -75,7 +75,7 @@ def points(standing: Standing, cell: Cell) -> list[tuple[float, float]]:
     return [*line, (float(cell.budget), line[-1][1])]
 
 
-def _summary(standing: Standing, cell: Cell) -> str:
+def _summary(standing: Standing, cell: BoardCell) -> str:
     result = standing.results.get(cell.name)
     return f"{standing.name} {result.n_solved}/{result.n}" if result else f"{standing.name} missing"
 
@@ -98,7 +98,7 @@ def _chart(suite: SuiteBoard, shown: list[Standing], left_out: int, looks: Mappi
     return alt.concat(*panels, columns=COLUMNS, title=title, spacing=18)
 
 
-def _panel(shown: list[Standing], cell: Cell, place: int, looks: Mapping[str, Style]) -> alt.Chart:
+def _panel(shown: list[Standing], cell: BoardCell, place: int, looks: Mapping[str, Style]) -> alt.Chart:
     import altair as alt
 
     names = [standing.name for standing in shown]

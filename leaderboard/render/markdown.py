@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from leaderboard.board import others
-from leaderboard.board.standings import REFERENCE, Board, Cell, Result, Standing, SuiteBoard
+from leaderboard.board.standings import REFERENCE, Board, BoardCell, Result, Standing, SuiteBoard
 from leaderboard.board.wording import (
     NOTHING,
     median_text,
@@ -151,7 +151,7 @@ def _remarks(suite: SuiteBoard) -> list[str]:
     return []
 
 
-def _cell(suite: SuiteBoard, cell: Cell) -> list[str]:
+def _cell(suite: SuiteBoard, cell: BoardCell) -> list[str]:
     """Heading, protocol, table and remarks of a cell."""
     results = [
         (standing, result) for standing in suite.standings if (result := standing.results.get(cell.name)) is not None
@@ -182,7 +182,7 @@ def _order(standing: Standing, result: Result) -> tuple[bool, int, float, str]:
     return result.rank is None, result.rank or 0, mean, standing.name
 
 
-def _cell_row(standing: Standing, result: Result, cell: Cell) -> tuple[str, ...]:
+def _cell_row(standing: Standing, result: Result, cell: BoardCell) -> tuple[str, ...]:
     return (
         NOTHING if result.rank is None else str(result.rank),
         markdown_code(standing.name),

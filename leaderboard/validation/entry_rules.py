@@ -14,13 +14,13 @@ from leaderboard.records.configuration import CONFIGURATION, differences
 from leaderboard.records.record import Record, read_record
 from leaderboard.validation.entry_folder import MAX_SIZES, RECORD, EntryFolder
 from leaderboard.validation.report import Problem, is_plain
-from leaderboard.validation.runs import Run, problem_of, record_problems
+from leaderboard.validation.runs import CheckedRun, problem_of, record_problems
 
 # What seeds of a cell must share; parameters and the loss of chance follow from the configuration and the task.
 _SHARED = (*CONFIGURATION, "parameters", "chance_loss_nats")
 
 
-def entry_problems(entry: EntryFolder, runs: list[Run], references: Iterable[Path]) -> Iterator[Problem]:
+def entry_problems(entry: EntryFolder, runs: list[CheckedRun], references: Iterable[Path]) -> Iterator[Problem]:
     """Everything that is wrong with an entry but the files of its runs.
 
     Args:
@@ -37,7 +37,7 @@ def entry_problems(entry: EntryFolder, runs: list[Run], references: Iterable[Pat
             yield problem_of(str(entry.path / ENTRY_FILE), ValueError(error))
         else:
             yield from _file_problems(entry, said)
-    cells: dict[str, list[Run]] = {}
+    cells: dict[str, list[CheckedRun]] = {}
     for run in runs:
         cells.setdefault(run.folder.path.parent.name, []).append(run)
         for field, reason in _place_problems(entry, said, run):
@@ -72,7 +72,7 @@ def _texts(value: Any, field: str) -> Iterator[tuple[str, str]]:
             yield from _texts(item, f"{field}.{key}" if field else str(key))
 
 
-def _place_problems(entry: EntryFolder, said: EntryFile | None, run: Run) -> Iterator[tuple[str, str]]:
+def _place_problems(entry: EntryFolder, said: EntryFile | None, run: CheckedRun) -> Iterator[tuple[str, str]]:
     record, cell, seed = run.record, run.folder.path.parent.name, run.folder.seed
     if record.suite != entry.suite:
         yield "suite", f"is {record.suite!r}, but the folder is of suite {entry.suite!r}"
@@ -85,22 +85,22 @@ def _place_problems(entry: EntryFolder, said: EntryFile | None, run: Run) -> Ite
         yield "architecture.name", f"is {record.architecture.name!r}, {ENTRY_FILE} says {said.architecture!r}"
 
 
-def _differences(first: Run, run: Run) -> Iterator[tuple[str, str]]:
+def _differences(first: CheckedRun, run: CheckedRun) -> Iterator[tuple[str, str]]:
     """What differs from the first seed of the cell, field by field."""
     for field, mine, other in differences(run.record, first.record, _SHARED):
         yield field, f"is {mine!r}, that of {first.folder.path.name} is {other!r}: a cell has one configuration"
 
 
-def _repeated(runs: list[Run], field: str) -> Iterator[Problem]:
+def _repeated(runs: list[CheckedRun], field: str) -> Iterator[Problem]:
     """Seeds differ in weights and sequences, so what one saw first no other sees."""
-    seen: dict[Hashable, Run] = {}
+    seen: dict[Hashable, CheckedRun] = {}
     for run in runs:
         value = getattr(run.record, field)
         if value and (first := seen.setdefault(value, run)) is not run:
             yield Problem(run.file, field, f"equal those of {first.folder.path.name}: one run twice")
 
 
-def _reference_problems(cell: Path, runs: list[Run]) -> Iterator[Problem]:
+def _reference_problems(cell: Path, runs: list[CheckedRun]) -> Iterator[Problem]:
     """Against the reference entry's records in the same cell: the protocol, and the sequences of the same seed."""
     if cell.resolve() == runs[0].folder.path.parent.resolve() or not (theirs := _reference_records(cell)):
         return
@@ -133,9 +133,9 @@ def unknown_cells(entry: EntryFolder, references: Iterable[Path]) -> Iterator[st
         yield f"{entry.path / cell}: the suite's {REFERENCE} has no such cell: its protocol was not compared"
 
 
-def copies(runs: Iterable[Run]) -> Iterator[Problem]:
+def copies(runs: Iterable[CheckedRun]) -> Iterator[Problem]:
     """Runs of all entries that stand in two places."""
-    seen: dict[Hashable, Run] = {}
+    seen: dict[Hashable, CheckedRun] = {}
     for run in runs:
         record = run.record
         keys: list[tuple[str, Hashable]] = [("started_at", record.run_id)]

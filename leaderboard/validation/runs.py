@@ -20,7 +20,7 @@ _AT_ONCE = 200
 
 
 @dataclass(frozen=True)
-class Run:
+class CheckedRun:
     """A record that could be read, and where; `problems` counts what is wrong with it and its curves."""
 
     folder: RunFolder
@@ -33,7 +33,7 @@ class Run:
         return str(self.folder.path / RECORD)
 
 
-def read_runs(folders: Iterable[RunFolder], reader: CurvesReader) -> Iterator[Run | list[Problem]]:
+def read_runs(folders: Iterable[RunFolder], reader: CurvesReader) -> Iterator[CheckedRun | list[Problem]]:
     """Every run, in order; of a record that cannot be read the problems."""
     waiting: list[RunFolder] = []
     for folder in folders:
@@ -44,7 +44,7 @@ def read_runs(folders: Iterable[RunFolder], reader: CurvesReader) -> Iterator[Ru
     yield from _read(waiting, reader)
 
 
-def _read(folders: list[RunFolder], reader: CurvesReader) -> Iterator[Run | list[Problem]]:
+def _read(folders: list[RunFolder], reader: CurvesReader) -> Iterator[CheckedRun | list[Problem]]:
     found = [_record(folder) for folder in folders if RECORD in folder.files]
     digests: dict[int, str | Problem] = {}
     for number, (folder, record) in enumerate(found):
@@ -65,7 +65,7 @@ def _read(folders: list[RunFolder], reader: CurvesReader) -> Iterator[Run | list
         problems = [digest] if isinstance(digest, Problem) else []
         if number in answers:
             problems += _curve_problems(folder, record, answers[number])
-        yield Run(folder, record, tuple(problems))
+        yield CheckedRun(folder, record, tuple(problems))
 
 
 def _record(folder: RunFolder) -> tuple[RunFolder, Record | list[Problem]]:

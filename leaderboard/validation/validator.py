@@ -13,7 +13,7 @@ from leaderboard.validation.entry_rules import copies, entry_problems, unknown_c
 from leaderboard.validation.history import history_problems
 from leaderboard.validation.report import Problem, Report
 from leaderboard.validation.reproduce import can_replay, replay_entry
-from leaderboard.validation.runs import Run, read_runs
+from leaderboard.validation.runs import CheckedRun, read_runs
 
 
 def validate(
@@ -36,11 +36,11 @@ def validate(
         raise ValueError(f"{path}: no such folder; give an entry's folder or one above it")
     history = [] if base is None else list(history_problems(path, base))  # first: a wrong name is said at once
     tree = scan(path)
-    runs: dict[Path, Run] = {}
+    runs: dict[Path, CheckedRun] = {}
     problems = [*tree.problems]
     folders = [run for entry in _entries(tree) for cell in sorted(entry.cells) for run in _in_order(entry, cell)]
     for found in read_runs([*folders, *tree.others.values()], reader or CurvesReader()):
-        if isinstance(found, Run):
+        if isinstance(found, CheckedRun):
             runs[found.folder.path] = found
             problems += found.problems
         else:

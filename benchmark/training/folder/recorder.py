@@ -21,7 +21,15 @@ from benchmark.training.folder.seed_log import N_FIRST_LOSSES, SeedLog
 from benchmark.training.module import EmergenceModule
 from benchmark.training.processes import LOOK_EVERY, is_rank_zero, mean
 from datamodules import Task
-from leaderboard.records.record import FINAL_STATUSES, Curves, Final, Record, protocol_hash, read_record, write_record
+from leaderboard.records.record import (
+    FINAL_STATUSES,
+    CurvesFile,
+    Final,
+    Record,
+    protocol_hash,
+    read_record,
+    write_record,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,14 +213,14 @@ class Recorder(Callback):
             table = curves_table(log.curves)
             content = table.to_parquet(None, index=False)
             (log.folder / CURVES).write_bytes(content)
-            curves = Curves(file=CURVES, sha256=hashlib.sha256(content).hexdigest())
+            curves = CurvesFile(file=CURVES, sha256=hashlib.sha256(content).hexdigest())
         log.record = self._record(module, seed, status or log.outcome(), error, curves)
         write_record(path, log.record)
         if table is not None and self.picture:
             _draw(log.folder / PICTURE, log.record, table)
 
     def _record(
-        self, module: EmergenceModule, seed: int, status: str, error: str | None, curves: Curves | None
+        self, module: EmergenceModule, seed: int, status: str, error: str | None, curves: CurvesFile | None
     ) -> Record:
         log, model, device = self.logs[seed], module.model_of(seed), module.device
         identity, per_step = log.identity, log.identity.protocol.tokens_per_step

@@ -13,7 +13,7 @@ from typing import Any
 
 import altair as alt
 
-from leaderboard.board.standings import REFERENCE, Cell
+from leaderboard.board.standings import REFERENCE, BoardCell
 from leaderboard.render.site import words
 from leaderboard.render.site.colours import LIGHT, MUTED, Style
 from leaderboard.render.site.series import OFF_CHART, Row
@@ -32,7 +32,7 @@ def emergence(curves: Sequence[Row], ticks: Sequence[Row], looks: Mapping[str, S
     return spec
 
 
-def loss(curves: Sequence[Row], cell: Cell, looks: Mapping[str, Style]) -> Spec:
+def loss(curves: Sequence[Row], cell: BoardCell, looks: Mapping[str, Style]) -> Spec:
     """Held-out loss against step, one run an entry, between the losses of chance and of the floor."""
     levels = [{"level": "chance", "loss": words.rounded(cell.chance_loss_nats)}]
     if cell.floor_loss_nats is not None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from leaderboard.board import wording
-from leaderboard.board.standings import REFERENCE, Cell, Result, Standing, SuiteBoard
+from leaderboard.board.standings import REFERENCE, BoardCell, Result, Standing, SuiteBoard
 from leaderboard.records.record import Record
 from leaderboard.render.site import figures, words
 from leaderboard.render.site.colours import LIGHT, Style
@@ -114,7 +114,7 @@ def _results(suite: SuiteBoard, standing: Standing) -> str:
     return table("results", f"Results of {standing.title} in each cell", RESULTS, rows)
 
 
-def _result_row(cell: Cell, result: Result | None, standing: Standing) -> list[Td]:
+def _result_row(cell: BoardCell, result: Result | None, standing: Standing) -> list[Td]:
     if result is None:
         blank = [Td(words.NONE) for _ in RESULTS[3:]]
         return [Td(name(cell.label)), Td(words.NONE), Td('<span class="missing">missing</span>'), *blank]
@@ -184,7 +184,7 @@ def _runs(suite: SuiteBoard, standing: Standing) -> str:
     return table("runs", f"Every run of {standing.title}", RUNS, rows, filtered=True)
 
 
-def _run_row(cell: Cell, record: Record) -> list[Td]:
+def _run_row(cell: BoardCell, record: Record) -> list[Td]:
     seeds, hardware, final, step = record.seeds, record.hardware, record.final, record.primary_step
     same = len(set(seeds.model_dump().values())) == 1
     seed = str(seeds.init_seed) if same else f"task {seeds.task_seed}, init {seeds.init_seed}, data {seeds.data_seed}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from leaderboard.board.standings import Cell, Standing, SuiteBoard
+from leaderboard.board.standings import BoardCell, Standing, SuiteBoard
 from leaderboard.render.site import charts, series, words
 from leaderboard.render.site.charts import Spec
 from leaderboard.render.site.colours import DARK_OF, Style
@@ -62,7 +62,12 @@ class Figures:
 
 
 def emergence(
-    figures: Figures, suite: str, cell: Cell, shown: Sequence[Standing], looks: Mapping[str, Style], drawn: bool = True
+    figures: Figures,
+    suite: str,
+    cell: BoardCell,
+    shown: Sequence[Standing],
+    looks: Mapping[str, Style],
+    drawn: bool = True,
 ) -> str:
     """The Kaplan-Meier curves of a cell."""
     curves: list[series.Row] = []
@@ -84,7 +89,7 @@ def emergence(
     return figures.add(anchor(suite, cell.name, "solved"), spec, f"Solved: {cell.label}", numbers, caption, drawn)
 
 
-def loss(figures: Figures, suite: str, cell: Cell, shown: Sequence[Standing], looks: Mapping[str, Style]) -> str:
+def loss(figures: Figures, suite: str, cell: BoardCell, shown: Sequence[Standing], looks: Mapping[str, Style]) -> str:
     """The loss of one run an entry; nothing where no run has curves."""
     curves: list[series.Row] = []
     parts, names = [], []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from leaderboard.board import wording
-from leaderboard.board.others import Row
-from leaderboard.board.standings import REFERENCE, Board, Cell, Standing, SuiteBoard
+from leaderboard.board.others import SummaryRow
+from leaderboard.board.standings import REFERENCE, Board, BoardCell, Standing, SuiteBoard
 from leaderboard.render.site import figures, words
 from leaderboard.render.site.colours import SHOWN, Style, board_styles, shown
 from leaderboard.render.site.figures import Figures
@@ -141,7 +141,9 @@ def _overview_row(rank: str, standing: Standing) -> list[Td]:
     ]
 
 
-def _cell(suite: SuiteBoard, cell: Cell, few: Sequence[Standing], drawn: Figures, looks: Mapping[str, Style]) -> str:
+def _cell(
+    suite: SuiteBoard, cell: BoardCell, few: Sequence[Standing], drawn: Figures, looks: Mapping[str, Style]
+) -> str:
     order = sorted(
         suite.standings,
         key=lambda standing: (
@@ -167,7 +169,7 @@ every {cell.eval_every:,}; solved is <code>{name(cell.primary)}</code>; protocol
 </section>"""
 
 
-def _cell_row(rank: str, standing: Standing, cell: Cell) -> list[Td]:
+def _cell_row(rank: str, standing: Standing, cell: BoardCell) -> list[Td]:
     result = standing.results.get(cell.name)
     entry = Td(_entry(standing), standing.title.lower())
     if result is None:
@@ -186,7 +188,7 @@ def _cell_row(rank: str, standing: Standing, cell: Cell) -> list[Td]:
     ]
 
 
-def _others(rows: Sequence[Row]) -> str:
+def _others(rows: Sequence[SummaryRow]) -> str:
     if not rows:
         return ""
     columns = [Column(title, numeric=title in {"Budget", "Solved", "Median step", "Mean step"}) for title in OTHERS]
@@ -216,7 +218,7 @@ def _ranks(suite: SuiteBoard) -> list[str]:
     return words.ranks(standing.rank for standing in suite.standings)
 
 
-def _cell_id(suite: SuiteBoard, cell: Cell) -> str:
+def _cell_id(suite: SuiteBoard, cell: BoardCell) -> str:
     return anchor("suite", suite.name, cell.name)
 
 

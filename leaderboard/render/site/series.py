@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from leaderboard.board.standings import Cell, Result, Standing, SuiteBoard
+from leaderboard.board.standings import BoardCell, Result, Standing, SuiteBoard
 from leaderboard.records.record import Record
 from leaderboard.render.site import words
 from leaderboard.statistics.survival import sample
@@ -118,9 +118,9 @@ def ratios(standings: Sequence[Standing]) -> list[Row]:
     return rows
 
 
-def difficulty_groups(suite: SuiteBoard) -> list[list[Cell]]:
+def difficulty_groups(suite: SuiteBoard) -> list[list[BoardCell]]:
     """`lm` cells that differ in S and s only, wherever that are at least four: what a heat map can show."""
-    groups: dict[str, dict[tuple[Any, Any], Cell]] = {}
+    groups: dict[str, dict[tuple[Any, Any], BoardCell]] = {}
     for cell in suite.cells:
         knobs = dict(cell.knobs)
         size, nonzero = knobs.pop("state_size", None), knobs.pop("n_nonzero", None)
@@ -129,7 +129,7 @@ def difficulty_groups(suite: SuiteBoard) -> list[list[Cell]]:
     return [list(group.values()) for _, group in sorted(groups.items()) if len(group) >= 4]
 
 
-def success(cells: Sequence[Cell], standings: Sequence[Standing]) -> list[Row]:
+def success(cells: Sequence[BoardCell], standings: Sequence[Standing]) -> list[Row]:
     """Share solved by entry and cell with S and s; None where the entry has no outcome in the cell."""
     rows: list[Row] = []
     for standing in standings:

@@ -12,7 +12,7 @@ import torch
 from architectures import ARCHITECTURES
 from benchmark.__main__ import main
 from benchmark.training.replay import COARSE_TOLERANCE, TOLERANCE, Mismatch, _difference, replay
-from leaderboard.records.record import Protocol, Record, Task, protocol_hash
+from leaderboard.records.record import Record, RecordedProtocol, RecordedTask, protocol_hash
 from tests.helpers.runs import CA, LM, fit, record_of
 
 STEPS, EVERY = 24, 8
@@ -59,8 +59,8 @@ def changed(record: Record, **changes: Any) -> Record:
             place[int(last)] = value(place[int(last)]) if callable(value) else value
         else:
             place[last] = value(place[last]) if callable(value) else value
-    task, protocol = Task.model_validate_json(json.dumps(fields["task"])), fields["protocol"]
-    fields["protocol_hash"] = protocol_hash(task, Protocol.model_validate_json(json.dumps(protocol)))
+    task, protocol = RecordedTask.model_validate_json(json.dumps(fields["task"])), fields["protocol"]
+    fields["protocol_hash"] = protocol_hash(task, RecordedProtocol.model_validate_json(json.dumps(protocol)))
     fields["tokens"] = fields["steps"] * protocol["tokens_per_step"]
     return Record.model_validate_json(json.dumps(fields))
 

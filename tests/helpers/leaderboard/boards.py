@@ -14,7 +14,7 @@ from leaderboard.board import aggregate
 from leaderboard.board.others import summarise
 from leaderboard.board.standings import REFERENCE, Board, Result, Standing, SuiteBoard
 from leaderboard.entries.entry_file import EntryFile
-from leaderboard.entries.reading import Run
+from leaderboard.entries.reading import RunRecord
 from leaderboard.records.record import Record
 from leaderboard.statistics.time_ratio import Ratio
 from tests.helpers.leaderboard.records import START, make_record, record_fields
@@ -128,7 +128,8 @@ def entry_file(suite: str, name: str, **changes: Any) -> EntryFile:
 def result_of(records: Sequence[Record], root: Path, rank: int | None = 1, ratio: Ratio | None = None) -> Result:
     """What the records of one entry in one cell come to; each record lies in `root`/suite/name/cell/seedK."""
     runs = [
-        Run(r, root / str(r.suite) / r.architecture.name / str(r.cell) / f"seed{r.seeds.init_seed}") for r in records
+        RunRecord(r, root / str(r.suite) / r.architecture.name / str(r.cell) / f"seed{r.seeds.init_seed}")
+        for r in records
     ]
     result = aggregate.result_of(str(records[0].cell), runs, ratio)
     return replace(result, rank=rank if result.n else None)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from leaderboard.records.record import Protocol, Record, Task, protocol_hash, write_record
+from leaderboard.records.record import Record, RecordedProtocol, RecordedTask, protocol_hash, write_record
 from leaderboard.validation import Report, curves_reader, validate
 from leaderboard.validation.curves import CurvesReader, Found
 from tests.helpers.leaderboard.records import make_record
@@ -177,7 +177,7 @@ def edit(folder: Path, /, **changes: Any) -> Path:
             place = place[int(parent)] if isinstance(place, list) else place[parent]
         place[last] = value
     if any(key.startswith(("task.", "protocol.")) for key in changes):
-        fields["protocol_hash"] = protocol_hash(Task(**fields["task"]), Protocol(**fields["protocol"]))
+        fields["protocol_hash"] = protocol_hash(RecordedTask(**fields["task"]), RecordedProtocol(**fields["protocol"]))
     path.write_text(json.dumps(fields))
     return path
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from leaderboard.records.record import Protocol, Record, Task, protocol_hash
+from leaderboard.records.record import Record, RecordedProtocol, RecordedTask, protocol_hash
 
 START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -84,7 +84,7 @@ def record_fields(**changes: Any) -> dict[str, Any]:
     if "tokens" not in changes:
         fields["tokens"] = fields["steps"] * fields["protocol"]["tokens_per_step"]
     if "protocol_hash" not in changes:
-        fields["protocol_hash"] = protocol_hash(Task(**fields["task"]), Protocol(**fields["protocol"]))
+        fields["protocol_hash"] = protocol_hash(RecordedTask(**fields["task"]), RecordedProtocol(**fields["protocol"]))
     return fields
 
 

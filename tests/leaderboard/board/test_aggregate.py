@@ -10,7 +10,7 @@ import pytest
 
 from leaderboard.board.aggregate import bands, beats_reliably, build_board
 from leaderboard.board.standings import Standing, SuiteBoard
-from leaderboard.entries.reading import Entry, Results, Run
+from leaderboard.entries.reading import Entry, Results, RunRecord
 from leaderboard.records.record import Record
 from leaderboard.statistics.comparison import Outcomes, outcomes, p_value
 from leaderboard.statistics.time_ratio import time_ratio
@@ -28,11 +28,11 @@ def entry(
 
 
 def as_entry(name: str, records: Sequence[Record], drop: Sequence[str] = ()) -> Entry:
-    cells: dict[str, list[Run]] = {}
+    cells: dict[str, list[RunRecord]] = {}
     for record in records:
         if record.cell not in drop:
             place = f"{record.cell}/seed{record.seeds.data_seed}"
-            cells.setdefault(record.cell or "", []).append(Run(record, Path(name) / place))
+            cells.setdefault(record.cell or "", []).append(RunRecord(record, Path(name) / place))
     return Entry("lite", name, None, False, {cell: tuple(runs) for cell, runs in cells.items()})
 
 
@@ -219,5 +219,5 @@ def test_broken_results_are_refused() -> None:
 
 
 def test_other_records_are_rows() -> None:
-    board = build_board(Results((), (Run(run_of("solved", suite=None), Path("x")),), ()))
+    board = build_board(Results((), (RunRecord(run_of("solved", suite=None), Path("x")),), ()))
     assert board.suites == () and [row.architecture for row in board.others] == ["transformer"]

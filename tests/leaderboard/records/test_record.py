@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from leaderboard.__main__ import main
 from leaderboard.commands.schema import SCHEMA_FILE
-from leaderboard.records.record import Protocol, Record, Task, protocol_hash, read_record
+from leaderboard.records.record import Record, RecordedProtocol, RecordedTask, protocol_hash, read_record
 from tests.helpers.leaderboard.records import make_record, record_fields, run_of
 
 NO_HIT = {"step": None, "previous_step": None}
@@ -61,9 +61,9 @@ def test_protocol_hash_is_the_documented_one() -> None:
 )
 def test_protocol_hash_sees_every_part(part: str, change: dict[str, Any]) -> None:
     fields = record_fields()
-    before = protocol_hash(Task(**fields["task"]), Protocol(**fields["protocol"]))
+    before = protocol_hash(RecordedTask(**fields["task"]), RecordedProtocol(**fields["protocol"]))
     fields[part] = {**fields[part], **change}
-    assert protocol_hash(Task(**fields["task"]), Protocol(**fields["protocol"])) != before
+    assert protocol_hash(RecordedTask(**fields["task"]), RecordedProtocol(**fields["protocol"])) != before
 
 
 def test_protocol_hash_ignores_the_order_of_knobs() -> None:
@@ -149,7 +149,7 @@ def test_every_field_is_required(missing: str) -> None:
 )
 def test_broken_protocol_is_refused(protocol: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        Protocol(**{**record_fields()["protocol"], **protocol})
+        RecordedProtocol(**{**record_fields()["protocol"], **protocol})
     assert words in caught.value.errors()[0]["msg"]
 
 

@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from leaderboard.records.fields import Target
+from leaderboard.records.fields import RecordedTarget
 from leaderboard.records.hits import hitting_step, holds
 from tests.oracles import hitting_step as oracle
 
@@ -18,7 +18,7 @@ VALUES = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.5, 
 def test_agrees_with_its_definition(values: list[float], op: str, every: int, from_zero: bool) -> None:
     steps = [every * (number + (not from_zero)) for number in range(len(values))]
     reaches = {">=": operator.ge, "<": operator.lt}[op]
-    target = Target(name="t", metric="m", op=op, value=0.5)  # type: ignore[arg-type]
+    target = RecordedTarget(name="t", metric="m", op=op, value=0.5)  # type: ignore[arg-type]
     held = [holds(target, value) for value in values]
     assert held == [not math.isnan(value) and reaches(value, 0.5) for value in values]
     assert hitting_step(steps, held) == oracle.hitting_step(steps, values, lambda value: reaches(value, 0.5))
