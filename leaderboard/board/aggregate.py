@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
-from statistics import median as median_of
 
 from leaderboard.board import others
 from leaderboard.board.standings import REFERENCE, Board, BoardCell, Result, Standing, SuiteBoard
 from leaderboard.entries.reading import Entry, Results, RunRecord
 from leaderboard.records.record import Record
 from leaderboard.statistics.comparison import Outcomes, one_sided, outcomes
-from leaderboard.statistics.survival import (
-    Median,
-    earliest_per_seed,
-    kaplan_meier,
-    median,
-    restricted_mean,
-    sample,
-    wilson_interval,
-)
+from leaderboard.statistics.survival import earliest_per_seed
 from leaderboard.statistics.time_ratio import Ratio, time_ratios
 from leaderboard.statistics.verdict import MIN_SEEDS, MIN_SEEDS_ONE_CELL, claim
 
@@ -166,41 +157,20 @@ def _ratios(
 
 
 def result_of(cell: str, runs: Sequence[RunRecord], ratio: Ratio | None) -> Result:
-    """Statistics of one entry's runs in a cell, one a seed; the rank, which takes all entries, is left open."""
-    records = [run.record for run in runs]
-    seen = sample(records)
-    n, n_solved = len(seen.steps), int(seen.solved.sum())
-    low, high = wilson_interval(n_solved, n) if n else (None, None)
-    speeds: dict[str, list[float]] = {}
-    for record in records:
-        if record.tokens_per_s is not None and record.ensemble_size == 1:
-            speeds.setdefault(record.hardware.device, []).append(record.tokens_per_s)
-    dates = sorted(record.ended_at.date().isoformat() for record in records)
+    """Statistics of one entry's runs in a cell, one per seed; the rank, which takes all entries, is left open."""
+    records = tuple(run.record for run in runs)
     return Result(
         cell=cell,
-        records=tuple(records),
+        records=records,
         folders=tuple(run.folder for run in runs),
-        n=n,
-        n_solved=n_solved,
-        solved_low=low,
-        solved_high=high,
-        median=median(seen.steps, seen.solved) if n else Median(None, None, None),
-        restricted_mean_step=restricted_mean(seen.steps, seen.solved, seen.budget) if n else None,
-        curve=kaplan_meier(seen.steps, seen.solved) if n else None,
         ratio=ratio,
         rank=None,
-        parameters=records[0].parameters,
-        flops_per_token=records[0].flops_per_token,
-        state_bytes=records[0].state_bytes,
-        tokens_per_s={device: median_of(values) for device, values in sorted(speeds.items())},
-        statuses=dict(sorted(seen.statuses.items())),
-        first_date=dates[0],
-        last_date=dates[-1],
+        **vars(others.statistics_of(records)),
     )
 
 
 def cell_of(name: str, record: Record) -> BoardCell:
-    """What a record says of its cell."""
+    """The cell that a record belongs to."""
     return BoardCell(
         name=name,
         task=record.task.name,
@@ -226,7 +196,7 @@ def _cells(entries: Sequence[Entry], reference: Entry | None) -> tuple[BoardCell
 
 
 def _of_protocol(entry: Entry, cell: BoardCell) -> tuple[RunRecord, ...]:
-    """The entry's runs in a cell, one a seed; none if they followed another protocol."""
+    """The entry's runs in a cell, one per seed; none if they followed another protocol."""
     runs = entry.cells.get(cell.name, ())
     kept = {id(record) for record in earliest_per_seed([run.record for run in runs])}
     return tuple(run for run in runs if id(run.record) in kept and run.record.protocol_hash == cell.protocol_hash)

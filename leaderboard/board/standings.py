@@ -1,4 +1,4 @@
-"""The board: what the pages show, computed once from entries and records. Plain data, in the order it is shown.
+"""The board: everything the pages show, computed once from entries and records. Plain data, in the order it is shown.
 
 Every suite is ranked by itself. A cell is one task at one difficulty under one protocol; a standing is one entry in a
 suite; a result is one entry in a cell. The reference is the suite's `transformer` entry.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from leaderboard.board.others import SummaryRow
 from leaderboard.entries.entry_file import EntryFile
 from leaderboard.records.record import Record
 from leaderboard.statistics.survival import Median, SurvivalCurve
@@ -18,27 +17,20 @@ from leaderboard.statistics.time_ratio import Ratio
 REFERENCE = "transformer"
 
 
-@dataclass(frozen=True)
-class Result:
-    """One entry in one cell.
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """Runs of one architecture in one cell under one protocol, summed up.
 
     Attributes:
-        records: one a seed, in the order of the seeds; a repetition of a seed that has an outcome is left out.
-        folders: where each record lies, with its curves beside it.
         n: runs with an outcome; `n_solved` of them hit the primary target. `solved_low`, `solved_high`: Wilson, 95 %.
         median: Kaplan-Meier median step; None inside it means beyond the budget.
         restricted_mean_step: mean of min(step, budget); None without a run that has an outcome.
         curve: Kaplan-Meier curve with its 95 % band; None without a run that has an outcome.
-        ratio: hitting time over the reference's (2: takes twice the steps); None for the reference itself and where one
-            of the two has no outcome.
-        rank: of the entry in this cell: 1 is the fastest; who cannot be told apart shares one. None below ten seeds.
-        tokens_per_s: median over runs, by device.
+        tokens_per_s: median over the runs that were trained alone, by device.
         statuses: how many runs ended in which status, broken ones included.
     """
 
-    cell: str
-    records: tuple[Record, ...]
-    folders: tuple[Path, ...]
+    budget: int
     n: int
     n_solved: int
     solved_low: float | None
@@ -46,8 +38,6 @@ class Result:
     median: Median
     restricted_mean_step: float | None
     curve: SurvivalCurve | None
-    ratio: Ratio | None
-    rank: int | None
     parameters: int
     flops_per_token: float | None
     state_bytes: int | None
@@ -55,6 +45,46 @@ class Result:
     statuses: dict[str, int]
     first_date: str
     last_date: str
+
+    @property
+    def unusual(self) -> str:
+        """Runs that need a second look: diverged ones count as unsolved; the others named here are not in n."""
+        rest = {status: count for status, count in self.statuses.items() if status not in {"solved", "censored"}}
+        return ", ".join(f"{count} {status}" for status, count in rest.items() if count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryRow(Statistics):
+    """Runs that share task, protocol, architecture, optimizer and precision, whether or not an entry holds them."""
+
+    task: str
+    architecture: str
+    protocol_hash: str
+    repeated_seeds: int
+
+    @property
+    def measured(self) -> tuple[Statistics, ...]:
+        """The row itself: what columns read."""
+        return (self,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Statistics):
+    """One entry in one cell.
+
+    Attributes:
+        records: one per seed, in the order of the seeds; a repetition of a seed that has an outcome is left out.
+        folders: where each record lies, with its curves beside it.
+        ratio: hitting time over the reference's (2: takes twice the steps); None for the reference itself and where one
+            of the two has no outcome.
+        rank: of the entry in this cell: 1 is the fastest; who cannot be told apart shares one. None below ten seeds.
+    """
+
+    cell: str
+    records: tuple[Record, ...]
+    folders: tuple[Path, ...]
+    ratio: Ratio | None
+    rank: int | None
 
 
 @dataclass(frozen=True)
@@ -102,6 +132,29 @@ class Standing:
     first_date: str
     last_date: str
 
+    @property
+    def measured(self) -> tuple[Result, ...]:
+        """The results of the cells that are not missing."""
+        return tuple(result for result in self.results.values() if result is not None)
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """One entry in one cell, missing or not: a row of a cell's table, of an entry's page, and of the CSV file."""
+
+    standing: Standing
+    cell: BoardCell
+
+    @property
+    def result(self) -> Result | None:
+        """The statistics; None where the cell is missing."""
+        return self.standing.results.get(self.cell.name)
+
+    @property
+    def measured(self) -> tuple[Result, ...]:
+        """The result in a tuple, which is empty where the cell is missing."""
+        return () if self.result is None else (self.result,)
+
 
 @dataclass(frozen=True)
 class SuiteBoard:
@@ -111,10 +164,26 @@ class SuiteBoard:
     cells: tuple[BoardCell, ...]
     standings: tuple[Standing, ...]
 
+    @property
+    def has_curves(self) -> bool:
+        """Whether there is anything to draw: some entry has an outcome in some cell."""
+        return any(result.curve is not None for standing in self.standings for result in standing.measured)
+
+    def rows(self, cell: BoardCell) -> list[CellRow]:
+        """Every entry in a cell: in the order of rank, then of the mean step; missing ones last."""
+
+        def order(row: CellRow) -> tuple[bool, bool, int, float, str]:
+            result = row.result
+            rank, mean = (None, None) if result is None else (result.rank, result.restricted_mean_step)
+            mean = float("inf") if mean is None else mean
+            return result is None, rank is None, rank or 0, mean, row.standing.name
+
+        return sorted((CellRow(standing, cell) for standing in self.standings), key=order)
+
 
 @dataclass(frozen=True)
 class Board:
-    """Everything. `others` are rows of records that belong to no entry (figures, tuning): shown, never ranked."""
+    """All suites. `others` are rows of records that belong to no entry (figures, tuning): shown, never ranked."""
 
     suites: tuple[SuiteBoard, ...]
     others: tuple[SummaryRow, ...]

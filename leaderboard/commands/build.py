@@ -18,8 +18,9 @@ from pathlib import Path
 from leaderboard.board.aggregate import build_board
 from leaderboard.board.standings import Board
 from leaderboard.entries.reading import RESULTS, read_results
-from leaderboard.render import csv_file, kaplan_meier, markdown, vega
-from leaderboard.render.site.colours import board_styles
+from leaderboard.render import csv_file, markdown
+from leaderboard.render.charts import kaplan_meier, vega
+from leaderboard.render.charts.colours import board_styles
 
 OUT = Path(__file__).parents[1]
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
@@ -132,8 +133,8 @@ def _readme(board: Board, readme: Path, out: Path) -> str:
         parts = ["No entry yet."]
     else:
         folder = Path(os.path.relpath(out / "figures", readme.parent)).as_posix()
-        figures = [markdown.figure_link(suite, folder)] if markdown.has_curves(suite) else []
-        parts = [*figures, markdown.headline(board, suite.name)]
+        figures = [markdown.figure_link(suite, folder)] if suite.has_curves else []
+        parts = [*figures, markdown.headline(suite)]
     return "\n\n".join([before + BEGIN, *parts, END + after])
 
 

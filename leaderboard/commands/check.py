@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from leaderboard.board.columns import Table, columns_of
 from leaderboard.board.standings import REFERENCE
 from leaderboard.board.wording import ratio_text
 from leaderboard.entries.reading import RESULTS, Entry, Results, entries_of, read_results
 from leaderboard.records.record import Record
+from leaderboard.render import markdown, text
 from leaderboard.render.escape import markdown_text
-from leaderboard.statistics.verdict import CellVerdict, Kind, Verdict, compare
+from leaderboard.statistics.verdict import Kind, Verdict, compare
 
 if TYPE_CHECKING:
     from leaderboard.statistics.simulation import Scenario
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 EXIT: dict[Kind, int] = {"same": 0, "better": 10, "needs-seeds": 11, "regressed": 12, "not-comparable": 13}
 # Of several entries the code of the one that needs a look most.
 SEVERITY: tuple[Kind, ...] = ("same", "better", "needs-seeds", "not-comparable", "regressed")
-HEADER = ("cell", "verdict", "steps / reference", "p (Holm)", "solved new", "solved reference", "because")
 
 
 @dataclass(frozen=True)
@@ -114,23 +115,16 @@ def compare_all(new: Sequence[str], against: str, reference: str | None = None) 
 
 def to_text(comparisons: Sequence[Comparison]) -> str:
     """Plain text: a paragraph and a table for each entry."""
-    blocks = []
-    for each in comparisons:
-        rows = [HEADER, *(_row(cell) for cell in each.verdict.cells)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        blocks.append("\n".join([_headline(each), "", *lines]))
-    return "\n\n".join(blocks)
+    columns = columns_of(Table.VERDICTS, "text")
+    return "\n\n".join(f"{_headline(each)}\n\n{text.table(columns, each.verdict.cells)}" for each in comparisons)
 
 
 def to_markdown(comparisons: Sequence[Comparison]) -> str:
-    """GitHub-flavoured Markdown, e.g. for a job summary."""
-    blocks = []
-    for each in comparisons:
-        rows = [HEADER, ["---"] * len(HEADER), *(_row(cell) for cell in each.verdict.cells)]
-        lines = ["| " + " | ".join(map(markdown_text, row)) + " |" for row in rows]
-        blocks.append("\n".join([f"### {markdown_text(_headline(each))}", "", *lines]))
-    return "\n\n".join(blocks)
+    """Markdown for a summary of a pull request: a heading and a table for each entry."""
+    columns = columns_of(Table.VERDICTS, "markdown")
+    return "\n\n".join(
+        f"### {markdown_text(_headline(each))}\n\n{markdown.table(columns, each.verdict.cells)}" for each in comparisons
+    )
 
 
 def to_json(comparisons: Sequence[Comparison]) -> str:
@@ -218,15 +212,3 @@ def _headline(each: Comparison) -> str:
     if verdict.seeds_needed is not None:
         parts.append(f"{verdict.seeds_needed} seeds a cell would probably decide")
     return "; ".join(parts)
-
-
-def _row(cell: CellVerdict) -> tuple[str, ...]:
-    return (
-        cell.cell,
-        cell.kind,
-        ratio_text(cell.ratio),
-        "-" if cell.p_holm is None else f"{cell.p_holm:.2g}",
-        f"{cell.solved_new}/{cell.n_new}",
-        f"{cell.solved_reference}/{cell.n_reference}",
-        cell.reason,
-    )

@@ -6,9 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from leaderboard.board import others
+from leaderboard.board.others import summarise
 from leaderboard.records.record import Record
 from leaderboard.records.record_files import find_records
+from leaderboard.render import markdown, text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +31,10 @@ def run(options: argparse.Namespace) -> int:
                 print(f"broken record: {found}", file=sys.stderr)
     if not records:
         raise ValueError(f"no {'valid ' if failures else ''}record found in {', '.join(options.paths)}")
-    rows = others.summarise(records.values())
+    rows = summarise(records.values())
     if options.format is None and sys.stdout.isatty():
-        others.print_rich(rows)
+        text.print_summaries(rows)
     else:
-        write = {"json": others.to_json, "markdown": others.to_markdown, None: others.to_text}[options.format]
+        write = {"json": text.summaries_json, "markdown": markdown.summaries, None: text.summaries}[options.format]
         print(write(rows))
     return 1 if failures else 0

@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from leaderboard.render import vega
+from leaderboard.render.charts import vega
 
 OWN = Path(__file__).parent / "assets"
 

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from leaderboard.board.standings import Board
-from leaderboard.render import vega
+from leaderboard.render.charts import vega
 
 MARK = "assets/site.js"  # a folder with this file is a built site, and may be replaced
 
 
 def write_site(board: Board, folder: Path) -> None:
-    """Write index.html, one page an entry, figures and scripts into `folder`; what an older build left there goes.
+    """Write index.html, one page per entry, figures and scripts into `folder`; what an older build left there goes.
 
     The same board gives the same bytes. An error leaves the folder as it was.
 
@@ -65,8 +65,8 @@ def page_files(board: Board) -> dict[str, bytes]:
     """
     # Altair and pandas take a second to import, which other commands of the leaderboard need not wait for.
     from leaderboard.render.site.entry_page import entry_page
-    from leaderboard.render.site.html import entry_page as entry_path
     from leaderboard.render.site.index import index_page
+    from leaderboard.render.site.pages import entry_path
 
     files: dict[str, bytes] = {}
     with ThreadPoolExecutor(1) as thread:

@@ -80,14 +80,10 @@ def test_what_stands_around_the_tables(tmp_path: Path) -> None:
 
 def test_headline_alone(tmp_path: Path) -> None:
     board = Board((suite(tmp_path),), ())
-    table = markdown.headline(board, "lite")
+    table = markdown.headline(board.suites[0])
     assert table in markdown.render(board)
     assert len(Page(table).tables[0]) == 4
     assert Page(table).tags.count("table") == 1
-    with pytest.raises(ValueError, match="unknown suite 'paper'; the board's suites are: lite"):
-        markdown.headline(board, "paper")
-    with pytest.raises(ValueError, match="are: none"):
-        markdown.headline(Board((), ()), "lite")
 
 
 def test_nobody_to_compare_with(tmp_path: Path) -> None:

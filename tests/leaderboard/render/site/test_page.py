@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from leaderboard.board.standings import Board
-from leaderboard.render.site import colours, write_site
+from leaderboard.render.charts import colours
+from leaderboard.render.site import write_site
 from leaderboard.render.site.site import page_files, site_files
 from tests.helpers.leaderboard.boards import HOSTILE, hostile_board, small_board
 

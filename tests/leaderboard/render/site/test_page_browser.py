@@ -69,13 +69,13 @@ def test_sorts_by_click_and_by_keyboard_as_numbers(opened: Watch) -> None:
     assert comes(tab, lambda: column(tab, 2) == ["Transformer", "Mamba", "Rwkv"])
     tab.locator(f"{OVERVIEW} thead th", has_text="Entry").click()
     assert comes(tab, lambda: column(tab, 2) == ["Mamba", "Rwkv", "Transformer"])
-    button = sorter(tab, "Steps vs. transformer")
+    button = sorter(tab, "Times the transformer's steps")
     button.focus()
     tab.keyboard.press("Enter")
     assert comes(tab, lambda: column(tab, 2) == ["Transformer", "Mamba", "Rwkv"])
     tab.keyboard.press("Enter")
     assert comes(tab, lambda: column(tab, 2) == ["Rwkv", "Mamba", "Transformer"])
-    assert tab.locator(f"{OVERVIEW} thead th", has_text="Steps vs.").get_attribute("aria-sort") == "descending"
+    assert tab.locator(f"{OVERVIEW} thead th", has_text="Times the").get_attribute("aria-sort") == "descending"
     medians = column(tab, 4, solved)
     assert sum(text.startswith("> 1,000") for text in medians) == 2  # and "800 (450+)", which as text would come last
     sorter(tab, "Median step", solved).click()

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.render.site import colours, html, series, words
+from leaderboard.board.columns import Column, Name
+from leaderboard.render.charts import colours, series
+from leaderboard.render.site import pages
 from leaderboard.render.site.entry_page import entry_page
-from leaderboard.render.site.tables import Cell, Column, table
-from leaderboard.statistics.survival import Median
-from leaderboard.statistics.time_ratio import Ratio
 from tests.helpers.leaderboard.boards import CELLS, result_of, suite_of, suite_records
 from tests.helpers.leaderboard.records import run_of
 
@@ -22,13 +21,13 @@ from tests.helpers.leaderboard.records import run_of
 def test_emergence_is_the_kaplan_meier_curve_of_solving() -> None:
     runs = [run_of("solved", 0, 200), run_of("solved", 1, 200), run_of("solved", 2, 600), run_of("censored", 3)]
     result = result_of([*runs, run_of("diverged", 4, 300), run_of("error", 5, 100)], Path("results"))
-    rows, ticks = series.emergence("a", result, 1000)
+    rows, ticks = series.emergence("a", result), series.censored("a", result)
     # Five outcomes: 2 of 5 solved at 200, 3 of 5 at 600; the other two are unsolved at the budget.
     assert [(row["step"], row["share"]) for row in rows] == [(0, 0.0), (200, 0.4), (600, 0.6), (1000, 0.6)]
     assert [(tick["step"], tick["share"], tick["n"]) for tick in ticks] == [(1000, 0.6, 2)]
     assert all(row["low"] <= row["share"] <= row["high"] for row in rows)
     everybody = result_of([run_of("solved", seed, 400) for seed in range(3)], Path("results"))
-    rows, ticks = series.emergence("a", everybody, 1000)
+    rows, ticks = series.emergence("a", everybody), series.censored("a", everybody)
     assert [(row["step"], row["share"], row["low"]) for row in rows] == [(0, 0, 0), (400, 1, None), (1000, 1, None)]
     assert not ticks
 
@@ -87,48 +86,32 @@ def test_heat_maps_need_four_cells_that_differ_in_size_and_density_only() -> Non
 
 
 def test_a_number_sorts_by_its_value_and_nothing_sorts_last() -> None:
-    rows = [[Cell("9k", 9000.0), Cell("a")], [Cell("12k", 12000.0), Cell("b")], [Cell("–"), Cell("c")]]
-    found = table("t", "Sizes", [Column("Size", numeric=True), Column("Name")], rows, header=1)
+    rows = [("9k", 9000.0), ("12k", 12000.0), ("-", None)]
+    size = Column("size", lambda row: row[0], order=lambda row: row[1], numeric=True)
+    name = Column("name", lambda row: Name(row[0]), heads_row=True)
+    found = pages.table("t", "Sizes", [size, name], rows)
     orders = [float(order) for order in re.findall(r'<td class="n" data-order="([^"]+)"', found)]
     assert len(orders) == 3 and orders == sorted(orders) and orders[-1] > 1e200
     assert found.count("data-order") == 3 and found.count('<th scope="row">') == 3
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0, "0"), (999, "999"), (1000, "1.0k"), (202_754, "203k"), (999_950, "1.0M"), (1.2e6, "1.2M"), (3e12, "3.0T")],
-)
-def test_short_numbers(value: float, shown: str) -> None:
-    assert words.short(value) == shown
-
-
-def test_words() -> None:
-    assert words.ranks([1, 2, 2, None]) == ["1", "2=", "2=", "–"]
-    assert words.ratio(Ratio(1.83, 1.42, 2.51, 0.01)) == "1.83× (1.42–2.51)"
-    assert words.ratio(Ratio(None, 3.0, None, 0.01)) == "> 3.00×"
-    assert words.ratio_order(None) is None and words.ratio_order(None, is_reference=True) == 1
-    assert words.span([202_754, 51_000]) == "51k–203k"
-    result = result_of([run_of("error", 0, 100)], Path("r"))
-    assert result.median == Median(None, None, None) and words.median(result, 1000) == "–"
-
-
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=3), st.lists(st.text(max_size=8), min_size=1, max_size=3))
 def test_two_lists_of_names_never_share_a_file(one: list[str], other: list[str]) -> None:
-    assert re.fullmatch(r"[a-z0-9_-]+", html.anchor(*one))
-    assert (html.anchor(*one) == html.anchor(*other)) == (one == other)
+    assert re.fullmatch(r"[a-z0-9_-]+", pages.anchor(*one))
+    assert (pages.anchor(*one) == pages.anchor(*other)) == (one == other)
 
 
 def test_names_that_look_like_another_pair_have_another_file() -> None:
     pairs = [("a", "b--c"), ("a--b", "c"), ("a", "b", "c"), ("a-", "b"), ("a", "-b"), ("A", "b"), ("a", "b"), ("a/b",)]
-    assert len({html.anchor(*pair) for pair in pairs}) == len(pairs)
-    assert html.entry_page("lite", "my_model-2") == "entries/lite--my_model-2.html"
+    assert len({pages.anchor(*pair) for pair in pairs}) == len(pairs)
+    assert pages.entry_path("lite", "my_model-2") == "entries/lite--my_model-2.html"
 
 
 def test_links_lead_to_https_only() -> None:
-    assert html.link("https://arxiv.org/abs/1", "paper").startswith('<a href="https://arxiv.org/abs/1" rel="noopener')
+    assert pages.link("https://arxiv.org/abs/1", "paper").startswith('<a href="https://arxiv.org/abs/1" rel="noopener')
     for url in ("javascript:alert(1)", "http://x.org", "https://x.org/\n", 'https://x"onclick=', "//x.org", "data:,x"):
-        assert "<a" not in html.link(url, "paper")
-    assert html.link(None, "paper") == ""
+        assert "<a" not in pages.link(url, "paper")
+    assert pages.link(None, "paper") == ""
 
 
 def _linear(colour: str) -> np.ndarray:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from leaderboard.board.standings import Board
+from leaderboard.render.charts.colours import SHOWN
 from leaderboard.render.site import write_site
-from leaderboard.render.site.colours import SHOWN
 from leaderboard.statistics.time_ratio import Ratio
 from tests.helpers.leaderboard.boards import CELLS, CellSpec, suite_of, suite_records, write_curves
 from tests.helpers.leaderboard.browsing import Watch, launched

@@ -1,4 +1,4 @@
-"""What `leaderboard.render.vega` starts: draws, and makes the bundle, as the lines on its standard input ask.
+"""What `leaderboard.render.charts.vega` starts: draws, and makes the bundle, as the lines on its standard input ask.
 
 One JSON object a line, in and out, in the same order: {"draw": specification, "config": configuration} or
 {"bundle": true} is answered by {"done": text} or {"error": reason}. It ends with its input.

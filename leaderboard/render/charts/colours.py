@@ -1,4 +1,4 @@
-"""One colour and dash an entry, the same in every chart, in a light and a dark version.
+"""One colour and dash per entry, the same in every chart, in a light and a dark version.
 
 The reference is in ink, the others in five hues that keep apart under protanopia, deuteranopia and tritanopia and stand
 out by 3:1 from the page (`test_page.py` computes both); a sixth entry starts over with dashes.
@@ -25,7 +25,7 @@ class Style:
     """How an entry is drawn: a colour of `LIGHT` and a dash pattern (pixels on, pixels off)."""
 
     colour: str
-    dash: tuple[int, int]
+    dash: tuple[int, ...]
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:

@@ -14,9 +14,8 @@ from typing import Any
 import altair as alt
 
 from leaderboard.board.standings import REFERENCE, BoardCell
-from leaderboard.render.site import words
-from leaderboard.render.site.colours import LIGHT, MUTED, Style
-from leaderboard.render.site.series import OFF_CHART, Row
+from leaderboard.render.charts.colours import LIGHT, MUTED, Style
+from leaderboard.render.charts.series import OFF_CHART, Row, rounded
 
 Spec = dict[str, Any]
 HEIGHT = 270
@@ -24,7 +23,7 @@ _ENTRIES = "entries of the chart"  # stands for the names, colours and dashes un
 
 
 def emergence(curves: Sequence[Row], ticks: Sequence[Row], looks: Mapping[str, Style]) -> Spec:
-    """Share solved against step, a step function an entry; its band shows when the entry is pointed at."""
+    """Share solved against step, a step function per entry; its band shows when the entry is pointed at."""
     spec = _filled(_emergence(), looks, {"curves": curves, "ticks": ticks})
     if not ticks:  # Vega warns of a layer without rows
         spec["layer"] = [layer for layer in spec["layer"] if layer["data"]["name"] != "ticks"]
@@ -33,14 +32,14 @@ def emergence(curves: Sequence[Row], ticks: Sequence[Row], looks: Mapping[str, S
 
 
 def loss(curves: Sequence[Row], cell: BoardCell, looks: Mapping[str, Style]) -> Spec:
-    """Held-out loss against step, one run an entry, between the losses of chance and of the floor."""
-    levels = [{"level": "chance", "loss": words.rounded(cell.chance_loss_nats)}]
+    """Held-out loss against step, one run per entry, between the losses of chance and of the floor."""
+    levels = [{"level": "chance", "loss": rounded(cell.chance_loss_nats)}]
     if cell.floor_loss_nats is not None:
-        levels.append({"level": "floor", "loss": words.rounded(cell.floor_loss_nats)})
+        levels.append({"level": "floor", "loss": rounded(cell.floor_loss_nats)})
     values = [row["loss"] for row in curves]
     spec = _filled(_loss(), looks, {"curves": curves, "levels": levels})
-    low = words.rounded(min(0.0, *values, 0.0))
-    high = words.rounded(min(max(1.08 * cell.chance_loss_nats, *values, 0.0), OFF_CHART * cell.chance_loss_nats))
+    low = rounded(min(0.0, *values, 0.0))
+    high = rounded(min(max(1.08 * cell.chance_loss_nats, *values, 0.0), OFF_CHART * cell.chance_loss_nats))
     bounds = {"low": low, "high": high}
     spec["params"] = [
         {**param, "value": bounds[param["name"]]} if param["name"] in bounds else param for param in spec["params"]
@@ -140,10 +139,10 @@ def headline(rows: Sequence[Row], looks: Mapping[str, Style]) -> Spec:
 
 
 def heat_maps(rows: Sequence[Row], entries: Sequence[str]) -> Spec:
-    """Share solved over state size S and non-zeros a row s, one map an entry; what is missing stays blank."""
+    """Share solved over state size S and non-zeros per row s, one map per entry; what is missing stays blank."""
     base = alt.Chart().encode(
         x=alt.X("S:O", title="state size S", axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("s:O", title="non-zeros a row s", sort="descending"),
+        y=alt.Y("s:O", title="non-zeros per row s", sort="descending"),
         tooltip=["entry:N", "S:O", "s:O", alt.Tooltip("text:N", title="solved")],
     )
     blank = base.mark_rect(filled=False, stroke=MUTED, strokeWidth=0.6, strokeDash=[2, 2])
@@ -171,6 +170,19 @@ def heat_maps(rows: Sequence[Row], entries: Sequence[str]) -> Spec:
     spec = _plain(chart)
     del spec["height"], spec["width"]
     return {**spec, "datasets": {"cells": list(rows)}}
+
+
+def still(spec: Spec) -> Spec:
+    """A copy of a chart without what answers to a pointer."""
+    found = {**spec, "params": [param for param in spec.get("params", []) if "select" not in param]}
+    if "layer" in spec:
+        layers = [layer for layer in spec["layer"] if layer.get("name") not in {"band", "places"}]
+        found["layer"] = [{**layer, "encoding": _without(layer.get("encoding", {}))} for layer in layers]
+    return found
+
+
+def _without(encoding: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in encoding.items() if key not in {"opacity", "tooltip"}}
 
 
 def _scale(kind: str) -> alt.Scale:

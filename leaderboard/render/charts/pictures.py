@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from leaderboard.render import vega
-from leaderboard.render.site.charts import Spec
-from leaderboard.render.site.colours import MUTED
+from leaderboard.render.charts import vega
+from leaderboard.render.charts.colours import MUTED
+from leaderboard.render.charts.specs import Spec, still
 
 WIDTH = 600  # pixels; on the page a chart is as wide as its place
 _NUMBERED = re.compile(r"(?<=[\"#])(clip|gradient_)(\d+)(?=[\")])")
@@ -29,11 +28,8 @@ def picture(spec: Spec, title: str) -> str:
 
 
 def static(spec: Spec, title: str) -> Spec:
-    """The chart without what answers to a pointer."""
-    found = {key: value for key, value in spec.items() if key != "params"}
-    found["params"] = [param for param in spec.get("params", []) if "select" not in param]
-    if "layer" in spec:
-        found["layer"] = [_still(layer) for layer in spec["layer"] if layer.get("name") not in {"band", "places"}]
+    """The chart without what answers to a pointer, in a frame of its own."""
+    found = still(spec)
     if spec.get("width") == "container":
         found["width"] = WIDTH
     axis = {"gridColor": "#e6e9ec", "labelColor": MUTED, "domainColor": "#b8c0c8", "tickColor": "#b8c0c8"}
@@ -46,8 +42,3 @@ def static(spec: Spec, title: str) -> Spec:
         "padding": 12,
         "config": {"font": "sans-serif", "axis": axis, "legend": legend, "view": {"stroke": None}, "aria": False},
     }
-
-
-def _still(layer: dict[str, Any]) -> dict[str, Any]:
-    encoding = {key: value for key, value in layer.get("encoding", {}).items() if key not in {"opacity", "tooltip"}}
-    return {**layer, "encoding": encoding}

@@ -1,4 +1,4 @@
-"""What the charts show, as rows of plain values: from the board, and from the curves beside its records."""
+"""Rows of plain values for the charts: from the board, and from the curves beside its records."""
 
 from __future__ import annotations
 
@@ -8,43 +8,50 @@ from typing import Any
 
 import numpy as np
 
-from leaderboard.board.standings import BoardCell, Result, Standing, SuiteBoard
+from leaderboard.board.standings import BoardCell, Result, Standing, Statistics, SuiteBoard
+from leaderboard.board.wording import NOTHING, ratio_text, typeset
 from leaderboard.records.record import Record
-from leaderboard.render.site import words
 from leaderboard.statistics.survival import sample
 
 Row = dict[str, Any]
 MAX_POINTS = 160  # of a loss curve; a chart is 600 pixels wide
+DIFFICULTY = ("state_size", "n_nonzero")  # the axes of a heat map
 OFF_CHART = 1.25  # times the loss of chance: above it a curve is not drawn
 
 
-def emergence(entry: str, result: Result, budget: int) -> tuple[list[Row], list[Row]]:
-    """The share solved, 1 - S, as a step function from (0, 0) to the budget with its band; and its censoring ticks.
+def emergence(entry: str, result: Statistics) -> list[Row]:
+    """The share solved, 1 - S, as a step function from (0, 0) to the budget, with its band.
 
     Returns:
-        rows with step, share, low, high (shares; None where the band is undefined); and rows with step, share, n for
-        the steps at which n runs stopped being watched without a hit.
+        rows with step, share, low, high: shares hold from their step on; None where the band is undefined. No row
+        without an outcome.
     """
-    curve = result.curve
+    curve, budget = result.curve, result.budget
     if curve is None:
-        return [], []
+        return []
     steps, shares = [0.0, *curve.steps.tolist()], [0.0, *(1 - curve.survival).tolist()]
     lows, highs = [0.0, *(1 - curve.high).tolist()], [0.0, *(1 - curve.low).tolist()]
     if steps[-1] < budget:
         steps, shares = [*steps, float(budget)], [*shares, shares[-1]]
         lows, highs = [*lows, lows[-1]], [*highs, highs[-1]]
-    rows = [
+    return [
         {"entry": entry, "step": int(step), "share": _share(share), "low": _share(low), "high": _share(high)}
         for step, share, low, high in zip(steps, shares, lows, highs, strict=True)
     ]
+
+
+def censored(entry: str, result: Result) -> list[Row]:
+    """Rows with step, share, n for the steps at which n runs stopped being watched without a hit."""
+    curve = result.curve
+    if curve is None:
+        return []
     seen = sample(result.records)
     ends, counts = np.unique(seen.steps[~seen.solved], return_counts=True)
     at = np.searchsorted(curve.steps, ends, side="right") - 1
-    ticks = [
+    return [
         {"entry": entry, "step": int(end), "share": _share(float(1 - curve.survival[place])), "n": int(count)}
         for end, count, place in zip(ends, counts, at, strict=True)
     ]
-    return rows, ticks
 
 
 def representative(result: Result) -> tuple[Record, Path] | None:
@@ -69,7 +76,7 @@ def representative(result: Result) -> tuple[Record, Path] | None:
 
 
 def staircase(entry: str, result: Result, chance: float) -> list[Row]:
-    """Held-out loss against step of the representative run, thinned to what a chart can show.
+    """Held-out loss against step of the representative run, thinned for a chart.
 
     Raises:
         ValueError: one line, when the file of the curves is missing or is not what the suite writes.
@@ -84,7 +91,7 @@ def staircase(entry: str, result: Result, chance: float) -> list[Row]:
     steps, losses = steps[keep], losses[keep]
     picked = thinned(losses, MAX_POINTS)
     return [
-        {"entry": entry, "step": int(step), "loss": words.rounded(float(loss), 4), "seed": record.seeds.init_seed}
+        {"entry": entry, "step": int(step), "loss": rounded(float(loss), 4), "seed": record.seeds.init_seed}
         for step, loss in zip(steps[picked], losses[picked], strict=True)
     ]
 
@@ -112,14 +119,16 @@ def ratios(standings: Sequence[Standing]) -> list[Row]:
             ends = (standing.ratio.estimate, standing.ratio.low, standing.ratio.high)
         else:
             continue
-        rounded = [None if end is None else words.rounded(end, 4) for end in ends]
-        numbers = dict(zip(("ratio", "low", "high"), rounded, strict=True))
-        rows.append({"entry": standing.name, **numbers, "text": words.ratio(standing.ratio, standing.is_reference)})
+        short = [None if end is None else rounded(end, 4) for end in ends]
+        numbers = dict(zip(("ratio", "low", "high"), short, strict=True))
+        rows.append(
+            {"entry": standing.name, **numbers, "text": typeset(ratio_text(standing.ratio, standing.is_reference))}
+        )
     return rows
 
 
 def difficulty_groups(suite: SuiteBoard) -> list[list[BoardCell]]:
-    """`lm` cells that differ in S and s only, wherever that are at least four: what a heat map can show."""
+    """`lm` cells that differ in S and s only, wherever there are at least four: the cells of a heat map."""
     groups: dict[str, dict[tuple[Any, Any], BoardCell]] = {}
     for cell in suite.cells:
         knobs = dict(cell.knobs)
@@ -142,10 +151,15 @@ def success(cells: Sequence[BoardCell], standings: Sequence[Standing]) -> list[R
                     "S": cell.knobs["state_size"],
                     "s": cell.knobs["n_nonzero"],
                     "share": _share(result.n_solved / n) if result is not None and n else None,
-                    "text": f"{result.n_solved}/{n}" if result is not None and n else words.NONE,
+                    "text": f"{result.n_solved}/{n}" if result is not None and n else typeset(NOTHING),
                 }
             )
     return rows
+
+
+def rounded(value: float, digits: int = 5) -> float:
+    """To significant digits: no chart shows more, and the text is the same wherever it is computed."""
+    return float(f"{value:.{digits}g}")
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:

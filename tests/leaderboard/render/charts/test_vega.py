@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import vl_convert
 
-from leaderboard.render.vega import Worker
+from leaderboard.render.charts.vega import Worker
 
 DOT: dict[str, Any] = {
     "data": {"values": [{"x": 1, "y": 2}]},
@@ -95,9 +95,9 @@ def test_it_does_not_outlive_the_one_that_asks() -> None:
     """Killed, or ended in the middle of the bundle."""
     for end in ("os.kill(os.getpid(), 9)", "vega.prepare()"):
         code = (
-            f"import os; from leaderboard.render import vega\nvega.draw({DOT!r}); print(vega._worker()._process.pid); "
+            f"import os; from leaderboard.render.charts import vega\nvega.draw({DOT!r}); "
+            f"print(vega._worker()._process.pid, flush=True); {end}"
         )
-        code += f"import sys; sys.stdout.flush(); {end}"
         done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=120)
         assert done.stderr == ""
         deadline = time.monotonic() + 30

@@ -1,0 +1,132 @@
+"""A column of the board's tables, and the register of all of them.
+
+A column is defined once: its title, the text of a row, the number that it sorts by, its unrounded values for the CSV
+file, an explanation, and the tables it belongs to with its place in each. Text, Markdown, CSV and HTML are made of the
+same columns, so a new one is one definition in this folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from leaderboard.board.standings import Standing
+
+FORMATS = frozenset({"text", "markdown", "html"})
+
+
+class Table(Enum):
+    """The tables, and what a row of each is."""
+
+    HEADLINE = "the entries of a suite: Standing"
+    FACTS = "facts of an entry, on its page: Standing"
+    CELL = "the entries in a cell: CellRow"
+    RESULTS = "an entry in its cells, on its page: CellRow"
+    CSV = "every entry in every cell: CellRow"
+    OTHERS = "records by architecture and protocol, whose they ever are: SummaryRow"
+    RUNS = "the runs of an entry, on its page: RunRow"
+    VERDICTS = "new records against old ones, by cell: CellVerdict"
+
+
+class Name(str):
+    """Untrusted text: each format shows it as it stands, whatever its signs mean there."""
+
+    __slots__ = ()
+
+
+class Code(Name):
+    """Untrusted text that is an identifier: in code type."""
+
+    __slots__ = ()
+
+
+class Remark(Name):
+    """Untrusted text of less weight: on a line of its own where the format has lines in a cell."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class EntryName:
+    """An entry's name, which each format links in its own way; `brief`: the bare name where a format has no pages."""
+
+    standing: Standing
+    brief: bool = False
+
+    def __str__(self) -> str:
+        return self.standing.name if self.brief else self.standing.title
+
+
+Piece = str | EntryName  # a plain str is our own text: trusted, and typeset
+Text = Piece | tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        title: in lower case.
+        text: of a row, in one piece or several; none in a column of the CSV file alone.
+        tables: the tables it belongs to, with its place in each; equal places are in the order of definition.
+        order: the number or text that a row sorts by; None sorts last.
+        numeric: holds numbers, which are set to the right.
+        values: unrounded values by name, for the CSV file. One whose name ends in `_` is a mapping, and becomes a
+            column for each key that occurs: `tokens_per_s_` {"cpu": 65000.0}.
+        style: CSS class of a row's text on the site.
+        explanation: for the reader, with code in backticks; the same in LEADERBOARD.md and on the site.
+        formats: those it is left out of are missing here.
+        heads_row: its texts name the rows.
+    """
+
+    title: str
+    text: Callable[[Any], Text] = lambda row: ""
+    tables: Mapping[Table, float] = field(default_factory=dict)
+    order: Callable[[Any], float | str | None] | None = None
+    numeric: bool = False
+    values: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    style: Callable[[Any], str] | None = None
+    explanation: str = ""
+    formats: frozenset[str] = FORMATS
+    heads_row: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The title with a capital; a letter that is a symbol, and the title of others' choosing, stay as they are."""
+        return (
+            self.title
+            if len(self.title) == 1 or isinstance(self.title, Name)
+            else self.title[0].upper() + self.title[1:]
+        )
+
+    def pieces(self, row: Any) -> tuple[Piece, ...]:
+        """The text of a row, in pieces."""
+        text = self.text(row)
+        return text if isinstance(text, tuple) else (text,)
+
+
+REGISTERED: list[Column] = []
+
+
+def add(column: Column) -> Column:
+    """Register a column in the tables it belongs to."""
+    REGISTERED.append(column)
+    return column
+
+
+def columns_of(table: Table, form: str | None = None) -> list[Column]:
+    """The columns of a table in their order; those that a format shows, where one is named."""
+    found = [column for column in REGISTERED if table in column.tables and (form is None or form in column.formats)]
+    return sorted(found, key=lambda column: column.tables[table])
+
+
+def explanations() -> list[tuple[str, str]]:
+    """Heading and explanation of every column that has one, in the order of definition."""
+    return [(column.heading, column.explanation) for column in REGISTERED if column.explanation]
+
+
+def plain_text(pieces: Sequence[Piece]) -> str:
+    """The text of a row for a terminal."""
+    return "".join(str(piece) for piece in pieces)
