@@ -63,8 +63,13 @@ class SummaryRow(Statistics):
     repeated_seeds: int
 
     @property
+    def runs(self) -> Statistics:
+        """The row itself: its only statistics."""
+        return self
+
+    @property
     def measured(self) -> tuple[Statistics, ...]:
-        """The row itself: what columns read."""
+        """The statistics that the row sums up."""
         return (self,)
 
 
@@ -133,6 +138,11 @@ class Standing:
     last_date: str
 
     @property
+    def standing(self) -> Standing:
+        """The standing itself, so that a row of any table has one."""
+        return self
+
+    @property
     def measured(self) -> tuple[Result, ...]:
         """The results of the cells that are not missing."""
         return tuple(result for result in self.results.values() if result is not None)
@@ -146,14 +156,14 @@ class CellRow:
     cell: BoardCell
 
     @property
-    def result(self) -> Result | None:
+    def runs(self) -> Result | None:
         """The statistics; None where the cell is missing."""
         return self.standing.results.get(self.cell.name)
 
     @property
     def measured(self) -> tuple[Result, ...]:
         """The result in a tuple, which is empty where the cell is missing."""
-        return () if self.result is None else (self.result,)
+        return () if self.runs is None else (self.runs,)
 
 
 @dataclass(frozen=True)
@@ -173,7 +183,7 @@ class SuiteBoard:
         """Every entry in a cell: in the order of rank, then of the mean step; missing ones last."""
 
         def order(row: CellRow) -> tuple[bool, bool, int, float, str]:
-            result = row.result
+            result = row.runs
             rank, mean = (None, None) if result is None else (result.rank, result.restricted_mean_step)
             mean = float("inf") if mean is None else mean
             return result is None, rank is None, rank or 0, mean, row.standing.name

@@ -65,7 +65,7 @@ def figure_link(suite: SuiteBoard, folder: str) -> str:
 
 def table(columns: Sequence[Column], rows: Iterable[Any]) -> str:
     """A table in GitHub's dialect."""
-    rule = ["---:" if column.numeric else "---" for column in columns]
+    rule = ["---:" if column.number else "---" for column in columns]
     lines = [[column.title for column in columns], rule]
     lines += (["".join(map(_piece, column.pieces(row))) for column in columns] for row in rows)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from leaderboard.board.columns import Column, Table, columns_of, plain_text
+from leaderboard.board.columns import Column, Table, columns_of
 from leaderboard.board.standings import SummaryRow
 
 IN_THE_TITLE = {"task", "protocol", "budget", "n"}  # of a terminal's tables, one per cell
@@ -17,11 +17,11 @@ _NOT_IN_JSON = {"median", "curve", "parameters", "flops_per_token", "state_bytes
 
 def table(columns: Sequence[Column], rows: Sequence[Any]) -> str:
     """Aligned plain text: as wide as it needs to be, nothing cut or wrapped."""
-    lines = [[column.title for column in columns], *([plain_text(c.pieces(row)) for c in columns] for row in rows)]
+    lines = [[column.title for column in columns], *([c.plain(row) for c in columns] for row in rows)]
     widths = [max(map(len, texts)) for texts in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            text.rjust(width) if column.numeric else text.ljust(width)
+            text.rjust(width) if column.number else text.ljust(width)
             for column, text, width in zip(columns, line, widths, strict=True)
         ).rstrip()
         for line in lines
@@ -62,12 +62,12 @@ def print_summaries(rows: Sequence[SummaryRow]) -> None:
         for column in columns:
             shown.add_column(
                 column.title,
-                justify="right" if column.numeric else "left",
+                justify="right" if column.number else "left",
                 overflow="fold",
-                no_wrap=column.numeric,
+                no_wrap=column.number is not None,
                 min_width=len(column.title),
             )
         for row in of_cell:
-            shown.add_row(*(escape(plain_text(column.pieces(row))) for column in columns))
+            shown.add_row(*(escape(column.plain(row)) for column in columns))
         console.print(title, shown, sep="\n")
     console.print("Brackets: 95 % intervals. Mean step: of min(step, budget).")

@@ -9,25 +9,9 @@ from leaderboard.board.columns.column import (
     Piece,
     Remark,
     Table,
-    add,
     columns_of,
     explanations,
-    plain_text,
 )
 
-__all__ = [
-    "Code",
-    "Column",
-    "EntryName",
-    "Name",
-    "Piece",
-    "Remark",
-    "Table",
-    "add",
-    "columns_of",
-    "explanations",
-    "plain_text",
-    "results",
-    "runs",
-    "verdicts",
-]
+__all__ = ["Code", "Column", "EntryName", "Name", "Piece", "Remark", "Table", "columns_of", "explanations"]
+__all__ += ["results", "runs", "verdicts"]

@@ -7,14 +7,12 @@ same columns, so a new one is one definition in this folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from leaderboard.board.standings import Standing
-
-FORMATS = frozenset({"text", "markdown", "html"})
 
 
 class Table(Enum):
@@ -69,42 +67,43 @@ class Column:
 
     Attributes:
         title: in lower case.
-        text: of a row, in one piece or several; none in a column of the CSV file alone.
+        text: of a row, in one piece or several; None in a column of the CSV file alone.
         tables: the tables it belongs to, with its place in each; equal places are in the order of definition.
-        order: the number or text that a row sorts by; None sorts last.
-        numeric: holds numbers, which are set to the right.
+        number: the number of a row, by which it sorts, None last; a column with one is set to the right.
+        order: the text that a row sorts by, where that is not the one it shows.
         values: unrounded values by name, for the CSV file. One whose name ends in `_` is a mapping, and becomes a
             column for each key that occurs: `tokens_per_s_` {"cpu": 65000.0}.
         style: CSS class of a row's text on the site.
         explanation: for the reader, with code in backticks; the same in LEADERBOARD.md and on the site.
-        formats: those it is left out of are missing here.
+        formats: in which it is shown.
         heads_row: its texts name the rows.
     """
 
     title: str
-    text: Callable[[Any], Text] = lambda row: ""
+    text: Callable[[Any], Text] | None
     tables: Mapping[Table, float] = field(default_factory=dict)
-    order: Callable[[Any], float | str | None] | None = None
-    numeric: bool = False
+    number: Callable[[Any], float | None] | None = None
+    order: Callable[[Any], str] | None = None
     values: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     style: Callable[[Any], str] | None = None
     explanation: str = ""
-    formats: frozenset[str] = FORMATS
+    formats: frozenset[str] = frozenset({"text", "markdown", "html"})
     heads_row: bool = False
 
     @property
     def heading(self) -> str:
         """The title with a capital; a letter that is a symbol, and the title of others' choosing, stay as they are."""
-        return (
-            self.title
-            if len(self.title) == 1 or isinstance(self.title, Name)
-            else self.title[0].upper() + self.title[1:]
-        )
+        as_it_is = len(self.title) == 1 or isinstance(self.title, Name)
+        return self.title if as_it_is else self.title[0].upper() + self.title[1:]
 
     def pieces(self, row: Any) -> tuple[Piece, ...]:
         """The text of a row, in pieces."""
-        text = self.text(row)
+        text = "" if self.text is None else self.text(row)
         return text if isinstance(text, tuple) else (text,)
+
+    def plain(self, row: Any) -> str:
+        """The text of a row for a terminal."""
+        return "".join(map(str, self.pieces(row)))
 
 
 REGISTERED: list[Column] = []
@@ -116,6 +115,23 @@ def add(column: Column) -> Column:
     return column
 
 
+def define(title: str, text: Callable[[Any], Text] | None, tables: Mapping[Table, float], **more: Any) -> Column:
+    """Make a column and register it; `more` are its other attributes."""
+    return add(Column(title, text, tables, **more))
+
+
+def read(path: str) -> Callable[[Any], Any]:
+    """A function that reads an attribute of a row, e.g. `runs.median.step`; None where one on the way is None."""
+    names = path.split(".")
+
+    def found(row: Any) -> Any:
+        for name in names:
+            row = None if row is None else getattr(row, name)
+        return row
+
+    return found
+
+
 def columns_of(table: Table, form: str | None = None) -> list[Column]:
     """The columns of a table in their order; those that a format shows, where one is named."""
     found = [column for column in REGISTERED if table in column.tables and (form is None or form in column.formats)]
@@ -125,8 +141,3 @@ def columns_of(table: Table, form: str | None = None) -> list[Column]:
 def explanations() -> list[tuple[str, str]]:
     """Heading and explanation of every column that has one, in the order of definition."""
     return [(column.heading, column.explanation) for column in REGISTERED if column.explanation]
-
-
-def plain_text(pieces: Sequence[Piece]) -> str:
-    """The text of a row for a terminal."""
-    return "".join(str(piece) for piece in pieces)

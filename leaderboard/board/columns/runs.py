@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leaderboard.board.columns.column import Code, Column, Name, Remark, Table, Text, add
+from leaderboard.board.columns.column import Code, Name, Remark, Table, Text, define, read
 from leaderboard.board.standings import BoardCell
 from leaderboard.board.wording import NOTHING, budget_text, count_text, number_text
 from leaderboard.records.record import Record
@@ -41,10 +41,6 @@ def _hitting_step(row: RunRow) -> str:
     return NOTHING if unseen else budget_text(row.record.primary_step, row.cell.budget)
 
 
-def _final_loss(row: RunRow) -> float | None:
-    return None if row.record.final is None else row.record.final.loss_nats
-
-
 def _hardware(row: RunRow) -> Name:
     hardware = row.record.hardware
     return Name(f"{hardware.name} ({hardware.device}, {count_text(hardware.threads, 'thread')})")
@@ -55,50 +51,16 @@ def _commit(row: RunRow) -> Code:
     return Code((git.commit or "unknown")[:9] + (" (changed)" if git.dirty else ""))
 
 
-add(Column("cell", lambda row: Name(row.cell.label), {RUNS: 1}, heads_row=True))
-add(Column("seed", _seed, {RUNS: 2}, order=lambda row: row.record.seeds.init_seed, numeric=True))
-add(
-    Column(
-        "status",
-        _status,
-        {RUNS: 3},
-        order=lambda row: row.record.status,
-        style=lambda row: f"status {row.record.status}",
-    )
-)
-add(Column("hitting step", _hitting_step, {RUNS: 4}, order=lambda row: row.record.primary_step, numeric=True))
-add(
-    Column(
-        "final loss (nats)", lambda row: number_text(_final_loss(row), 4), {RUNS: 5}, order=_final_loss, numeric=True
-    )
-)
-add(
-    Column(
-        "steps",
-        lambda row: number_text(row.record.steps),
-        {RUNS: 6},
-        order=lambda row: row.record.steps,
-        numeric=True,
-    )
-)
-add(
-    Column(
-        "wall time (s)",
-        lambda row: number_text(row.wall_s),
-        {RUNS: 7},
-        order=lambda row: round(row.wall_s, 1),
-        numeric=True,
-    )
-)
-add(
-    Column(
-        "tokens/s",
-        lambda row: number_text(row.record.tokens_per_s),
-        {RUNS: 8},
-        order=lambda row: row.record.tokens_per_s,
-        numeric=True,
-    )
-)
-add(Column("hardware", _hardware, {RUNS: 9}))
-add(Column("commit", _commit, {RUNS: 10}))
-add(Column("date", lambda row: row.record.started_at.date().isoformat(), {RUNS: 11}))
+_FINAL, _SPEED = read("record.final.loss_nats"), read("record.tokens_per_s")
+
+define("cell", lambda row: Name(row.cell.label), {RUNS: 1}, heads_row=True)
+define("seed", _seed, {RUNS: 2}, number=read("record.seeds.init_seed"))
+define("status", _status, {RUNS: 3}, order=read("record.status"), style=lambda row: f"status {row.record.status}")
+define("hitting step", _hitting_step, {RUNS: 4}, number=read("record.primary_step"))
+define("final loss (nats)", lambda row: number_text(_FINAL(row), 4), {RUNS: 5}, number=_FINAL)
+define("steps", lambda row: number_text(row.record.steps), {RUNS: 6}, number=read("record.steps"))
+define("wall time (s)", lambda row: number_text(row.wall_s), {RUNS: 7}, number=lambda row: round(row.wall_s, 1))
+define("tokens/s", lambda row: number_text(_SPEED(row)), {RUNS: 8}, number=_SPEED)
+define("hardware", _hardware, {RUNS: 9})
+define("commit", _commit, {RUNS: 10})
+define("date", lambda row: row.record.started_at.date().isoformat(), {RUNS: 11})

@@ -68,9 +68,11 @@ def table(table_id: str, caption: str, columns: Sequence[Column], rows: Sequence
 def _values(columns: Sequence[Column], row: Any) -> Iterator[str]:
     """HTML for the places in the pattern of a row: of each column what it sorts by, if anything, and its text."""
     for column in columns:
-        if column.order is not None:
-            order = column.order(row)
-            yield escape(visible(order)) if isinstance(order, str) else str(LAST if order is None else order)
+        if column.number is not None:
+            number = column.number(row)
+            yield str(LAST if number is None else number)
+        elif column.order is not None:
+            yield escape(visible(column.order(row)))
         yield shown(column.pieces(row), "" if column.style is None else column.style(row))
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from leaderboard.board.aggregate import build_board
-from leaderboard.board.columns import Column, Table, add, column, columns_of, explanations, plain_text
+from leaderboard.board.columns import Column, Table, column, columns_of, explanations
+from leaderboard.board.columns.column import add
 from leaderboard.board.others import summarise
 from leaderboard.board.standings import Board, CellRow
 from leaderboard.entries.reading import Entry, Results, RunRecord
@@ -48,8 +49,7 @@ def test_one_definition_is_a_column_of_every_format(board: Board) -> None:
             "left over",
             lambda row: f"{unsolved(row)}x (1-2)",
             dict.fromkeys(EVERYWHERE, 99),
-            order=unsolved,
-            numeric=True,
+            number=unsolved,
             values={"n_left_over": unsolved},
             explanation="Runs that `never` solved it.",
         )
@@ -116,13 +116,12 @@ def test_a_cell_that_is_missing_and_one_without_an_outcome(tmp_path: Path) -> No
     suite = suite_of("lite", runs, tmp_path)
     mamba = next(standing for standing in suite.standings if standing.name == "mamba")
     nothing, missing = (
-        {each.title: plain_text(each.pieces(CellRow(mamba, cell))) for each in columns_of(Table.CELL)}
-        for cell in suite.cells
+        {each.title: each.plain(CellRow(mamba, cell)) for each in columns_of(Table.CELL)} for cell in suite.cells
     )
     assert result_of(runs["mamba"], tmp_path).n == 0
     assert (nothing["solved"], nothing["median step"], nothing["mean step"], nothing["seeds"]) == ("-", "-", "-", "0")
     assert missing["solved"] == "missing"
     assert {text for title, text in missing.items() if title not in {"solved", "entry"}} == {"-"}
     for each in columns_of(Table.CELL):
-        if each.numeric and each.order is not None:
-            assert each.order(CellRow(mamba, suite.cells[1])) is None, each.title
+        if each.number is not None:
+            assert each.number(CellRow(mamba, suite.cells[1])) is None, each.title

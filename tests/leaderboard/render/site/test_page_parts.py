@@ -87,7 +87,7 @@ def test_heat_maps_need_four_cells_that_differ_in_size_and_density_only() -> Non
 
 def test_a_number_sorts_by_its_value_and_nothing_sorts_last() -> None:
     rows = [("9k", 9000.0), ("12k", 12000.0), ("-", None)]
-    size = Column("size", lambda row: row[0], order=lambda row: row[1], numeric=True)
+    size = Column("size", lambda row: row[0], number=lambda row: row[1])
     name = Column("name", lambda row: Name(row[0]), heads_row=True)
     found = pages.table("t", "Sizes", [size, name], rows)
     orders = [float(order) for order in re.findall(r'<td class="n" data-order="([^"]+)"', found)]
