@@ -1,16 +1,17 @@
 """Command line: `python -m leaderboard show | build | check | validate | submit | schema`.
 
-Exit codes: 0 all well; 1 done, but something is broken or refused; 2 nothing could be done. `check` has its own.
+Exit codes: 0 all well; 1 done, but something is broken or refused; 2 nothing could be done, for the reason in one line
+on standard error. `check` has its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 
 from leaderboard.commands import build, check, schema, show, submit, validate
+from leaderboard.mistakes import OneLineParser, unknown
 
 COMMANDS = {
     "show": (show, "one row per task cell, architecture and protocol"),
@@ -20,25 +21,40 @@ COMMANDS = {
     "submit": (submit, "gather a sweep's records into an entry"),
     "validate": (validate, "check entries before anyone believes them"),
 }
+HELP = ("-h", "--help", "help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m leaderboard", description="Read and compare records of runs.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, (command, summary) in COMMANDS.items():
-        command.add_arguments(commands.add_parser(name, help=summary))
-    options = parser.parse_args(arguments)
     try:
-        code = COMMANDS[options.command][0].run(options)
+        code = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
         return code
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:  # the reader (`| head`) has seen enough; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ValueError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    print(f"error: {' '.join(reason.splitlines())}", file=sys.stderr)
+    return 2
+
+
+def _run(words: Sequence[str]) -> int:
+    if not words:
+        raise ValueError(f"which command? Known are {', '.join(COMMANDS)}; see python -m leaderboard --help")
+    name, *rest = words
+    if name in HELP:
+        print("usage: python -m leaderboard COMMAND [...]\n\nRead and compare records of runs.\n")
+        print("\n".join(f"  {command:10}{summary}" for command, (_, summary) in COMMANDS.items()))
+        return 0
+    if name not in COMMANDS:
+        raise ValueError(unknown("command", name, COMMANDS))
+    command, summary = COMMANDS[name]
+    parser = OneLineParser(name, f"{summary[0].upper()}{summary[1:]}.")
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(rest))
 
 
 if __name__ == "__main__":

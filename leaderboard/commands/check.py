@@ -13,6 +13,7 @@ from leaderboard.board.columns import Table, columns_of
 from leaderboard.board.standings import REFERENCE
 from leaderboard.board.wording import ratio_text
 from leaderboard.entries.reading import RESULTS, Entry, Results, entries_of, read_results
+from leaderboard.mistakes import unknown
 from leaderboard.records.record import Record
 from leaderboard.render import markdown, text
 from leaderboard.render.escape import markdown_text
@@ -97,8 +98,7 @@ def compare_all(new: Sequence[str], against: str, reference: str | None = None) 
     """
     board = _board(against, new)
     if reference is not None and reference not in {name for _, name in board}:
-        names = ", ".join(sorted({name for _, name in board})) or "none"
-        raise ValueError(f"--reference {reference}: no such entry in {against}; there are: {names}")
+        raise ValueError(f"{against}: {unknown('entry', reference, sorted({name for _, name in board}))}")
     known = {record.run_id for entry in board.values() for records in entry.records().values() for record in records}
     comparisons = []
     for path in new:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from leaderboard.mistakes import unknown
 from leaderboard.records.configuration import differences
 from leaderboard.records.record import FINAL_STATUSES, Record
 from leaderboard.records.record_files import find_records
@@ -108,7 +109,7 @@ def _chosen(runs: Path, what: str, asked: str | None, names: set[str]) -> str:
             raise ValueError(f"{runs}: holds records of {len(names)} {what}s ({known}): choose one with --{what}")
         return names.pop()
     if asked not in names:
-        raise ValueError(f"--{what} {asked}: {runs} holds no record of it, but of {known}")
+        raise ValueError(f"{runs}: {unknown(what, asked, sorted(names))}")
     return asked
 
 

@@ -157,7 +157,7 @@ def test_an_entry_with_a_file(board: Path, tmp_path: Path, capsys: pytest.Captur
         (["{new}", "--against", "none"], "none: no such file or folder"),
         (
             ["{new}", "--reference", "nobody"],
-            "--reference nobody: no such entry in {board}; there are: mamba, transformer",
+            "{board}: unknown entry 'nobody': known are mamba, transformer",
         ),
         (["{empty}"], "{empty}: no record that belongs to a cell of a suite"),
         (["--simulate", "--sigma", "-1"], "sigma must be positive, got -1.0"),

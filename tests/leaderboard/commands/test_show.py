@@ -179,11 +179,3 @@ def test_show_starts_without_heavy_imports(runs: Path, repository: Path) -> None
     command = [sys.executable, "-c", code, "show", str(runs)]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.split()) == (0, [])
-
-
-@pytest.mark.parametrize("arguments", [[], ["show"], ["show", "x", "--format", "xml"], ["rank"]])
-def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    assert "usage: python -m leaderboard" in capsys.readouterr().err

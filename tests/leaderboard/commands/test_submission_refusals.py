@@ -39,7 +39,9 @@ def test_what_is_there_is_never_replaced(runs: Path) -> None:
 def test_the_option_that_decides(runs: Path) -> None:
     write_run(runs, suite="paper")
     assert refusal(lambda: entry(runs), runs).endswith("records of 2 suites (lite, paper): choose one with --suite")
-    assert "holds no record of it, but of lite, paper" in refusal(lambda: entry(runs, suite="lit"), runs)
+    assert "unknown suite 'lit': did you mean lite? known are lite, paper" in refusal(
+        lambda: entry(runs, suite="lit"), runs
+    )
     assert entry(runs, suite="paper").folder.parent.name == "paper"
     write_run(runs, **{"architecture.name": "other"})
     line = refusal(lambda: entry(runs, suite="lite"), runs)
