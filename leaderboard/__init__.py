@@ -1,4 +1,4 @@
-"""Leaderboard: what a run leaves behind (`record`), what many runs say (`statistics`), how it is shown (`table`).
+"""Leaderboard: records of runs, their statistics, the board, and its texts and pages.
 
 No torch, no Lightning: reading results needs neither.
 """

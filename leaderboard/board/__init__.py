@@ -1,1 +1,1 @@
-"""The board: every number that is shown, computed and put into words once."""
+"""The board: every number is computed and put into words once."""

@@ -1,4 +1,4 @@
-"""From entries to the board: statistics of every cell, the headline, and ranks that are bands."""
+"""Makes the board from entries: statistics of every cell, the headline, and ranks that are bands."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def build_board(results: Results) -> Board:
 
 
 def bands(order: Sequence[str], beats: Callable[[str, str], bool]) -> dict[str, int]:
-    """Ranks of what stands in the order given: a band ends before the first one that its leader beats."""
+    """Ranks of names in the order given: a band ends before the first one that its leader beats."""
     ranks: dict[str, int] = {}
     leader = None
     for place, name in enumerate(order, start=1):
@@ -147,7 +147,7 @@ def beats_reliably(first: Arm, second: Arm, min_seeds: int) -> bool:
 def _ratios(
     base: Arm, arms: Mapping[str, Arm], wanted: Iterable[tuple[str, tuple[str, ...]]]
 ) -> dict[tuple[str, tuple[str, ...]], Ratio]:
-    """By entry and cells, where the entry is not the reference and both have outcomes in all of these cells."""
+    """Ratios by entry and cells, where the entry is not the reference and both have outcomes in all of these cells."""
     pairs = {
         (name, cells): [(base[cell], arms[name][cell]) for cell in sorted(cells)]
         for name, cells in wanted

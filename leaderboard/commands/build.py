@@ -99,7 +99,7 @@ def _build(root: Path, out: Path, readme: Path | None, check: bool) -> int:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Without garbage collection, which would go through all records again and again and free nothing."""
+    """Turn garbage collection off, which would go through all records again and again and free nothing."""
     was_on = gc.isenabled()
     gc.disable()
     try:

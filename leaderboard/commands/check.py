@@ -1,4 +1,4 @@
-"""`python -m leaderboard check`: what new records say against the committed ones, for a person and for CI."""
+"""`python -m leaderboard check`: a verdict on new records against the committed ones, for a person and for CI."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("of --simulate")
     group.add_argument("--ratio", type=float, nargs="+", default=[1.0, 2.0], help="true ratios of steps (1 2)")
     group.add_argument("--sigma", type=float, default=0.55, help="spread of log times (%(default)s)")
-    group.add_argument("--seeds", type=int, default=5, help="new seeds a cell (%(default)s)")
-    group.add_argument("--reference_seeds", type=int, default=20, help="reference's seeds a cell (%(default)s)")
+    group.add_argument("--seeds", type=int, default=5, help="new seeds per cell (%(default)s)")
+    group.add_argument("--reference_seeds", type=int, default=20, help="reference's seeds per cell (%(default)s)")
     group.add_argument("--runs", type=int, default=2000, help="simulated comparisons (%(default)s)")
 
 
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def compare_all(new: Sequence[str], against: str, reference: str | None = None) -> list[Comparison]:
-    """Every entry among the new records, against the entry of its name or else the reference of its suite.
+    """Compare every entry among the new records with the entry of its name, or else the reference of its suite.
 
     Records that stand in `against` already are left out, so that a whole tree of results can be given as new.
 
@@ -139,7 +139,7 @@ def simulated(scenarios: Sequence[Scenario], runs: int) -> str:
     kinds = [kind for kind in SEVERITY if kind != "not-comparable"]
     first = scenarios[0]
     lines = [
-        f"{runs:,} simulated comparisons a line: {first.seeds} new seeds against {first.reference_seeds} in each of "
+        f"{runs:,} simulated comparisons per line: {first.seeds} new seeds against {first.reference_seeds} in each of "
         f"{len(first.cells)} cells, log-normal times of sigma {first.sigma}.",
         "",
         "| true ratio of steps | " + " | ".join(kinds) + " |",
@@ -154,7 +154,7 @@ def simulated(scenarios: Sequence[Scenario], runs: int) -> str:
 def _compared(
     entry: Entry, fresh: dict[str, list[Record]], board: dict[tuple[str, str], Entry], reference: str | None
 ) -> Comparison:
-    """Against the entry asked for; else the one of the same name; else the suite's reference."""
+    """Compare with the entry asked for, else the one of the same name, else the suite's reference."""
     wanted = [reference] if reference is not None else [entry.name, REFERENCE]
     for name in wanted:
         if (base := board.get((entry.suite, name))) is not None:
@@ -166,7 +166,7 @@ def _compared(
 
 
 def _board(against: str, new: Sequence[str]) -> dict[tuple[str, str], Entry]:
-    """What to compare with, without what is asked about: `submit` has put an entry there already."""
+    """The entries to compare with, without the ones asked about: `submit` has put those there already."""
     root = Path(against).resolve()
     asked = [folder for path in new if root in (folder := Path(path).resolve()).parents]
     board = {}
@@ -197,7 +197,7 @@ def _entries(path: str) -> tuple[Entry, ...]:
 
 
 def _fails(each: Comparison) -> bool:
-    """A slower architecture is no regression; an entry that became slower than it was is one."""
+    """Whether the gate refuses: a slower architecture is no regression, an entry that became slower is one."""
     return each.verdict.kind == "not-comparable" or (each.verdict.kind == "regressed" and each.itself)
 
 
@@ -210,5 +210,5 @@ def _headline(each: Comparison) -> str:
     if verdict.missing:
         parts.append(f"missing cells: {', '.join(verdict.missing)}")
     if verdict.seeds_needed is not None:
-        parts.append(f"{verdict.seeds_needed} seeds a cell would probably decide")
+        parts.append(f"{verdict.seeds_needed} seeds per cell would probably decide")
     return "; ".join(parts)

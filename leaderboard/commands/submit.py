@@ -1,4 +1,4 @@
-"""`python -m leaderboard submit RUNS`: makes an entry of what a sweep left, or adds seeds to one.
+"""`python -m leaderboard submit RUNS`: makes an entry from the folders of a sweep, or adds seeds to one.
 
 An entry appears whole, by a rename of a folder beside it. Nothing that is there already is ever changed.
 """
@@ -33,7 +33,7 @@ OPTIONS = {"trials": "tuning_trials", "seeds": "tuning_seeds", "note": "tuning_n
 
 @dataclass(frozen=True)
 class Submission:
-    """What was done.
+    """The result of a submission.
 
     Attributes:
         folder: of the entry.
@@ -156,7 +156,7 @@ def submit(
 
 
 def _entry_file(said: Mapping[str, Any], tuning: Mapping[str, Any]) -> EntryFile:
-    """What a new `entry.yaml` says; a ValueError names the option that is missing or wrong."""
+    """The content of a new `entry.yaml`; a ValueError names the option that is missing or wrong."""
     for option, value in {**said, "tuning_trials": tuning["trials"]}.items():
         if value is None and option not in {"paper", "code"}:
             raise ValueError(f"--{option} is missing: a new entry needs it")
@@ -250,7 +250,7 @@ def _write(folder: Path, content: str | None, new: Sequence[Found]) -> None:
 
 
 def _cells_of_suite(out: Path, suite: str) -> set[str]:
-    """Of the reference entry's records; none if it is not there."""
+    """The cells of the reference entry; none if it is not there."""
     for results in (out, RESULTS):
         cells = {path.parents[1].name for path in (results / suite / REFERENCE).glob(f"*/seed*/{RECORD}")}
         if cells:

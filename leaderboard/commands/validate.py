@@ -1,4 +1,4 @@
-"""`python -m leaderboard validate`: what is wrong with entries, a line a problem."""
+"""`python -m leaderboard validate`: the problems of entries, one per line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what is wrong, a line a problem, then notes and a summary.
+    """Print the problems, one per line, then notes and a summary.
 
     Returns:
         Exit code: 0 nothing is wrong, 1 something is, 2 it could not be checked.

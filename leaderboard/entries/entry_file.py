@@ -24,7 +24,7 @@ Link = Annotated[str, Field(strict=True, max_length=300, pattern=r"^https://[A-Z
 
 
 class Tuning(Model):
-    """What was tried before the seeds that count, on other seeds than those.
+    """The trials before the seeds that count, on other seeds than those.
 
     Attributes:
         trials: how many runs were looked at to choose hyperparameters; 0 if none were.
@@ -38,7 +38,7 @@ class Tuning(Model):
 
 
 class EntryFile(Model):
-    """What `entry.yaml` says. `name` is the folder's name, `architecture` that of every record in it."""
+    """The content of `entry.yaml`. `name` is the folder's name, `architecture` that of every record in it."""
 
     schema_version: Literal[1]
     name: Slug
@@ -79,7 +79,7 @@ class _Unique(yaml.SafeLoader):
 
 
 def load_yaml(path: Path) -> Any:
-    """What a small YAML file of a stranger's holds.
+    """The content of a small, untrusted YAML file.
 
     Raises:
         ValueError: one line with the file and the reason.

@@ -156,7 +156,7 @@ def shortfalls(cells: dict[str, tuple[int, ...]], known: Iterable[str], enough: 
     Args:
         cells: the entry's seeds by cell.
         known: names of the suite's cells.
-        enough: seeds a cell that a verdict over the whole suite needs.
+        enough: seeds per cell that a verdict over the whole suite needs.
     """
     for cell in sorted({*known, *cells}):
         seeds = cells.get(cell, ())

@@ -1,4 +1,4 @@
-"""What the seeds of an entry share within a cell, and the first place where two records differ in it."""
+"""The configuration that all seeds of an entry share within a cell, and the first place where two records differ."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def _utc(moment: datetime) -> datetime:
 
 
 def _one_message(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    """One line in place of one error for every member of a union."""
+    """Raise one line in place of one error for every member of a union."""
     try:
         return handler(value)
     except ValidationError as error:
@@ -82,7 +82,7 @@ class RecordedTarget(Model):
 
 
 class RecordedProtocol(Model):
-    """What is held fixed between the runs that one table compares: budget, evaluation grid, tokens a step, targets."""
+    """The conditions that runs in one table share: budget, evaluation grid, tokens per step, targets."""
 
     max_steps: Positive
     eval_every: Positive

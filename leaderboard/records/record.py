@@ -121,7 +121,7 @@ class Record(Model):
 
     @property
     def run_id(self) -> str:
-        """What makes two records the same run, as JSON; a repetition of a seed starts at another time: another run."""
+        """The identity of the run as JSON. A repetition of a seed starts at another time, so it is another run."""
         fields = {"architecture", "protocol_hash", "optimizer", "seeds", "precision", "started_at"}
         return json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
 

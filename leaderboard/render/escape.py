@@ -1,4 +1,4 @@
-"""Text of strangers, made harmless for the place where it is shown: a name in a record may hold anything.
+"""Untrusted text, made harmless for the place where it is shown: a name in a record may hold anything.
 
 Markdown follows GitHub's dialect, which reads more than CommonMark does: @mentions, #references, bare links, $math$ and
 :emoji:. Its filters run on whole pieces of text, so an element around one character stops them and leaves no trace on

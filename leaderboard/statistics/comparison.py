@@ -1,4 +1,4 @@
-"""Which of two arms learns faster, by how much, and how sure that is: rank tests within cells, summed over cells.
+"""Rank tests of which of two arms learns faster, by how much, and how surely: within cells, summed over cells.
 
 An arm is the runs of one entry; within a cell its runs are compared with another arm's on the same task, protocol and
 budget. Runs are ranked together, the fastest first: solved ones by their hitting step, then unsolved ones by their loss
@@ -59,7 +59,7 @@ Pair = tuple[Outcomes, Outcomes]  # reference and new arm in one cell
 
 
 def outcomes(records: Iterable[Record]) -> Outcomes | None:
-    """What the runs of one arm in one cell say; None without a run that has an outcome.
+    """Outcomes of the runs of one arm in one cell; None without a run that has one.
 
     Error and interrupted runs say nothing about the architecture and are left out. A diverged run is the worst that
     there is, even if it hit the target before.

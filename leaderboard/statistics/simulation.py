@@ -1,4 +1,4 @@
-"""How often the gate is wrong: its verdicts on simulated runs whose true ratio of times is known.
+"""Error rates of the gate: its verdicts on simulated runs whose true ratio of times is known.
 
 Hitting times are log-normal, as pilots of both tasks look; they are censored at the budget and seen through the
 evaluation grid. Unsolved runs get a loss that says nothing. What is simulated is `verdict.decide` itself.
@@ -23,12 +23,12 @@ CHUNK = 200  # comparisons at a time: 9,999 permutations of each are held in mem
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is simulated.
+    """One simulated comparison.
 
     Attributes:
         ratio: times the reference's steps that the new arm takes, in truth.
         sigma: standard deviation of the logarithm of a hitting time.
-        seeds, reference_seeds: runs a cell.
+        seeds, reference_seeds: runs per cell.
         cells: (median hitting step of the reference, budget, steps between evaluations) of each.
     """
 
@@ -73,7 +73,7 @@ def _draw(scenario: Scenario, random: np.random.Generator) -> list[Pair]:
 
 
 def _verdicts(comparisons: Sequence[Sequence[Pair]]) -> list[Kind]:
-    """What `decide` says of each comparison, all of them permuted together, which is many times faster."""
+    """The verdict of `decide` on each comparison, all permuted together, which is many times faster."""
 
     def both(ratio: float | None) -> tuple[np.ndarray, np.ndarray]:
         cells = [

@@ -1,7 +1,7 @@
 """Statistics of hitting steps that are right-censored at the budget.
 
-Every function takes `steps` and `solved`, one entry a run: the step of the hit where solved, else the step up to which
-the run was watched without one. An unsolved run is an observation and never drops out.
+Every function takes `steps` and `solved`, one entry per run: the step of the hit where solved, else the step up to
+which the run was watched without one. An unsolved run is an observation and never drops out.
 
 Conventions. The Kaplan-Meier curve S(t) is right-continuous: S(t) is the share still unsolved *after* step t, so it
 drops at the hit itself. Where a hit and a censoring share a step, the hit comes first: the censored run still counts as
@@ -28,7 +28,7 @@ _TOLERANCE = 1e-12  # the rounded product 23/24 * 22/23 * ... * 12/13 must count
 
 @dataclass(frozen=True)
 class Sample:
-    """What the runs of one cell say: `steps` and `solved` per observed run, and how many runs ended in which status."""
+    """Observations of one cell: `steps` and `solved` per observed run, and how many runs ended in which status."""
 
     steps: NDArray[np.int64]
     solved: NDArray[np.bool_]
@@ -189,7 +189,7 @@ def _quantile(level: float) -> float:
 def _checked(steps: ArrayLike, solved: ArrayLike) -> tuple[FloatArray, NDArray[np.bool_]]:
     steps_N, solved_N = np.asarray(steps, dtype=np.float64), np.asarray(solved, dtype=np.bool_)
     if steps_N.ndim != 1 or steps_N.shape != solved_N.shape or not len(steps_N):
-        raise ValueError(f"needs one step and one flag a run, got shapes {steps_N.shape} and {solved_N.shape}")
+        raise ValueError(f"needs one step and one flag per run, got shapes {steps_N.shape} and {solved_N.shape}")
     if not (np.isfinite(steps_N).all() and (steps_N >= 0).all()):
         raise ValueError("steps must be finite and not negative")
     return steps_N, solved_N

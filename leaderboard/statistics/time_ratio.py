@@ -24,7 +24,7 @@ _AT_ONCE = 64  # comparisons in one product: more would not fit into a cache
 
 @dataclass(frozen=True)
 class Question:
-    """What a search wants to know of its comparison.
+    """A question that a search asks of its comparison.
 
     Attributes:
         ratio: of times; None: equally fast, progress of unsolved runs included.
@@ -139,7 +139,7 @@ def _until_not_rejected(direction: int, tail: float) -> Generator[Question, Answ
 
 
 def _bound(start: float, direction: int, tail: float) -> Generator[Question, Answer, float | None]:
-    """Where ratios begin to be rejected: downwards as too small, upwards as too large."""
+    """The log ratio where rejection begins: downwards as too small, upwards as too large."""
 
     def rejected(answer: Answer) -> bool:
         return answer[1 if direction < 0 else 2] < tail

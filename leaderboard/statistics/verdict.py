@@ -1,4 +1,4 @@
-"""What a comparison of two arms may claim: `better`, `regressed`, `same`, `needs-seeds` or `not-comparable`.
+"""The verdict of a comparison of two arms: `better`, `regressed`, `same`, `needs-seeds` or `not-comparable`.
 
 A pure function of records. Over all cells together: `better` and `regressed` where equal speed is rejected at 1 %, two
 sided; `same` where both twice and half the steps are rejected at 5 %; `needs-seeds` where neither can be said. A claim
@@ -32,7 +32,7 @@ POWER = 0.8  # which the seeds that are asked for would give
 
 @dataclass(frozen=True)
 class CellVerdict:
-    """One cell: what may be said of it alone.
+    """The verdict on one cell alone.
 
     Attributes:
         n_reference, n_new: runs with an outcome; `solved_*` of them hit the target.
@@ -57,7 +57,7 @@ class Verdict:
 
     Attributes:
         missing: cells that only the reference has.
-        seeds_needed: seeds a cell that would probably decide; None where nothing is needed or no number would do.
+        seeds_needed: seeds per cell that would probably decide; None where nothing is needed or no number would do.
         reason: what the verdict rests on, or what is in the way.
     """
 
@@ -126,7 +126,7 @@ def compare(reference: Mapping[str, Sequence[Record]], new: Mapping[str, Sequenc
 
 
 def difference(reference: Iterable[Record], new: Iterable[Record]) -> str | None:
-    """Why the records of two arms in one cell cannot be compared, in a line; None if they can."""
+    """The reason why the records of two arms in one cell cannot be compared; None if they can."""
     hashes = {}
     for whose, records in (("the reference", reference), ("the new records", new)):
         found = {record.protocol_hash: record for record in records}
@@ -186,7 +186,7 @@ def _reason(kind: Kind, pairs: Sequence[Pair], ratio: Ratio, min_seeds: int, p: 
 
 
 def _seeds_needed(pairs: Sequence[Pair], ratio: Ratio) -> int | None:
-    """Seeds a cell with which one of the tests would probably decide, the reference's staying as they are.
+    """Seeds per cell with which one of the tests would probably decide, the reference's staying as they are.
 
     Normal approximation on the log scale: the interval's width gives the spread of one run, which is taken to be the
     same in both arms; the estimate is taken for the truth.

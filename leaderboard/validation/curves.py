@@ -1,4 +1,4 @@
-"""Learning curves of strangers: read by a process of its own, and held against the record beside them."""
+"""Untrusted learning curves, read in a separate process and compared with the record beside them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A process of its own that reads Parquet files of strangers, so that one that lies about its size or breaks the reader
-ends this process and not the validation.
+"""Reads untrusted Parquet files in a separate process: a file that lies about its size or breaks the reader ends this
+process and not the validation.
 
-A program to be run by its path: on standard input a JSON list of [path, most rows], on standard output a line of JSON a
-file: {"columns": {name: values}, "n_positions": L, "position_means": [...]} or {"problem": [field, reason]}.
+A program to be run by its path: on standard input a JSON list of [path, most rows], on standard output a line of JSON
+per file: {"columns": {name: values}, "n_positions": L, "position_means": [...]} or {"problem": [field, reason]}.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _plain(table: Any) -> dict[str, Any]:
 
 
 def _limit_memory() -> None:
-    """No more address space than is in use now and `MEMORY`; nothing where the system does not say what is in use."""
+    """Limit the address space to what is in use now and `MEMORY`; nothing where that is not known."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         import resource

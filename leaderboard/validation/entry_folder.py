@@ -1,4 +1,4 @@
-"""What may lie where: the only names, kinds and sizes of files that a folder of results may hold."""
+"""The names, kinds and sizes of files that a folder of results may hold, and nothing else."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def scan(path: Path) -> Tree:
 
 
 def _names_above(path: Path) -> tuple[str, ...]:
-    """What the path relative to the results begins with: () for the results themselves, (suite, name) for an entry."""
+    """The first parts of the path relative to the results: () for the results, (suite, name) for an entry."""
     place = path.resolve()
     for position, part in enumerate(place.parts[:-1]):
         if part == "results" and place.parts[position + 1] in FREE:
@@ -138,7 +138,7 @@ def _kind_problem(entry: os.DirEntry[str]) -> tuple[str, str] | None:
 
 
 def _place_problem(parts: tuple[str, ...], is_folder: bool) -> tuple[str, str] | None:
-    """Why nothing of this name may be here, from the parts of the path from the results on."""
+    """The reason why nothing of this name may be here, from the parts of the path from the results on."""
     name, field = parts[-1], "name" if is_folder else "file"
     if parts[0] in FREE:
         if is_folder and (len(parts) > MAX_DEPTH or not _CELL.fullmatch(name)):

@@ -1,4 +1,4 @@
-"""Across the records of an entry, and across entries: one configuration a cell, the suite's protocol, no copies."""
+"""Checks records of entries together: one configuration per cell, the suite's protocol, no copies."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def _place_problems(entry: EntryFolder, said: EntryFile | None, run: CheckedRun)
 
 
 def _differences(first: CheckedRun, run: CheckedRun) -> Iterator[tuple[str, str]]:
-    """What differs from the first seed of the cell, field by field."""
+    """The fields that differ from those of the first seed of the cell."""
     for field, mine, other in differences(run.record, first.record, _SHARED):
         yield field, f"is {mine!r}, that of {first.folder.path.name} is {other!r}: a cell has one configuration"
 
 
 def _repeated(runs: list[CheckedRun], field: str) -> Iterator[Problem]:
-    """Seeds differ in weights and sequences, so what one saw first no other sees."""
+    """Problems of seeds that agree in a field: they differ in weights and sequences, so each saw other values first."""
     seen: dict[Hashable, CheckedRun] = {}
     for run in runs:
         value = getattr(run.record, field)
@@ -101,7 +101,7 @@ def _repeated(runs: list[CheckedRun], field: str) -> Iterator[Problem]:
 
 
 def _reference_problems(cell: Path, runs: list[CheckedRun]) -> Iterator[Problem]:
-    """Against the reference entry's records in the same cell: the protocol, and the sequences of the same seed."""
+    """Differences from the reference entry in the same cell: the protocol, and the sequences of the same seed."""
     if cell.resolve() == runs[0].folder.path.parent.resolve() or not (theirs := _reference_records(cell)):
         return
     reference = theirs[min(theirs)]
@@ -116,7 +116,7 @@ def _reference_problems(cell: Path, runs: list[CheckedRun]) -> Iterator[Problem]
 
 
 def _reference_records(cell: Path) -> dict[int, Record]:
-    """By seed; what cannot be read is left out here, and said where that entry is validated."""
+    """Records by seed; one that cannot be read is left out here, and named where that entry is validated."""
     found: dict[int, Record] = {}
     for path in cell.glob(f"seed*/{RECORD}"):
         seed, status = path.parent.name.removeprefix("seed"), path.lstat()

@@ -1,4 +1,4 @@
-"""Append-only: whatever stands in the results at a commit stands there still, byte for byte."""
+"""Checks that whatever stands in the results at a commit stands there still, byte for byte."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _RULE = "what has been accepted is never altered, seeds are only added"
 
 
 def _changed(path: Path, mode: str, blob: str) -> str | None:
-    """How a file differs from the one that git stored, compared by raw bytes: no filter or line-end setting counts."""
+    """How a file differs from the one that git stored, by raw bytes: no filter or line-end setting counts."""
     try:
         status = path.lstat()
     except OSError:

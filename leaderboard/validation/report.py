@@ -1,4 +1,4 @@
-"""What a validation finds, and how it is shown: one line a problem, whatever characters a stranger put into it."""
+"""The findings of a validation, shown one line per problem, whatever characters untrusted input holds."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """What a validation found.
+    """The findings of a validation.
 
     Attributes:
         problems: reasons to refuse; nothing is wrong if there are none.

@@ -147,7 +147,7 @@ def _loss_problems(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _speed_problems(record: Record) -> Iterator[tuple[str, str]]:
-    """Tokens a second are tokens over training time; an ensemble's count the tokens of all its seeds."""
+    """Compare tokens per second with tokens over training time; an ensemble's count the tokens of all its seeds."""
     if record.ensemble_size > 1 or record.wall_train_s == 0:
         return
     expected = record.tokens / record.wall_train_s

@@ -1,4 +1,4 @@
-"""JSON of a stranger, before it is read as a record: what parsers read differently, or choke on, is refused."""
+"""Untrusted JSON, checked before it is read as a record: whatever parsers read differently, or choke on, is refused."""
 
 from __future__ import annotations
 

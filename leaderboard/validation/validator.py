@@ -76,7 +76,7 @@ def _in_order(entry: EntryFolder, cell: str) -> list[RunFolder]:
 
 
 def _references(entry: EntryFolder) -> list[Path]:
-    """Where the suite's reference entry may lie: beside the entry, and in this repository."""
+    """Folders in which the suite's reference entry may lie: beside the entry, and in this repository."""
     return [entry.path.absolute().parent / REFERENCE, RESULTS / entry.suite / REFERENCE]
 
 

@@ -92,7 +92,7 @@ class Column:
 
     @property
     def heading(self) -> str:
-        """The title with a capital; a letter that is a symbol, and the title of others' choosing, stay as they are."""
+        """The title with a capital; a letter that is a symbol, and an untrusted title, stay as they are."""
         as_it_is = len(self.title) == 1 or isinstance(self.title, Name)
         return self.title if as_it_is else self.title[0].upper() + self.title[1:]
 

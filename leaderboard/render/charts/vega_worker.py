@@ -1,7 +1,7 @@
-"""What `leaderboard.render.charts.vega` starts: draws, and makes the bundle, as the lines on its standard input ask.
+"""The process behind `leaderboard.render.charts.vega`: draws charts, and makes the bundle.
 
-One JSON object a line, in and out, in the same order: {"draw": specification, "config": configuration} or
-{"bundle": true} is answered by {"done": text} or {"error": reason}. It ends with its input.
+Standard input and output hold one JSON object per line, in the same order: {"draw": specification, "config":
+configuration} or {"bundle": true} is answered by {"done": text} or {"error": reason}. It ends with its input.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def entry_path(suite: str, entry: str) -> str:
 
 
 def name(value: object) -> Markup:
-    """Text of another's choosing, kept from turning round the direction of what follows it."""
+    """Untrusted text in an element that keeps it from turning round the direction of the text after it."""
     return Markup("<bdi>%s</bdi>") % _finalize(value)
 
 

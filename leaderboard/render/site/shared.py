@@ -22,7 +22,7 @@ def shared_files() -> dict[str, bytes]:
 
 
 def _itables() -> Path:
-    """Where itables keeps its files. Not imported: that takes pandas along, and a second."""
+    """The folder of itables' files. Not imported: that takes pandas along, and a second."""
     spec = find_spec("itables")
     if spec is None or spec.origin is None:
         raise ValueError("itables is not installed: the site's tables need it")

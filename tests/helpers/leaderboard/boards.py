@@ -126,7 +126,7 @@ def entry_file(suite: str, name: str, **changes: Any) -> EntryFile:
 
 
 def result_of(records: Sequence[Record], root: Path, rank: int | None = 1, ratio: Ratio | None = None) -> Result:
-    """What the records of one entry in one cell come to; each record lies in `root`/suite/name/cell/seedK."""
+    """The result of one entry's records in one cell; each record lies in `root`/suite/name/cell/seedK."""
     runs = [
         RunRecord(r, root / str(r.suite) / r.architecture.name / str(r.cell) / f"seed{r.seeds.init_seed}")
         for r in records

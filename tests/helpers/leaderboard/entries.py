@@ -53,12 +53,12 @@ READER = ReaderHere()
 
 
 def checked(path: str | Path, base: str | None = None) -> Report:
-    """What `validate` finds, without replay."""
+    """The findings of `validate` without replay."""
     return validate(path, base, replay=False, reader=READER)
 
 
 def problem_lines(path: Path) -> list[str]:
-    """What is wrong, a line a problem, with the names of files from `results` on."""
+    """The problems, one per line, with the names of files from `results` on."""
     lines = [str(problem) for problem in checked(path).problems]
     root = next(folder for folder in (path, *path.parents) if folder.name == "results")
     assert all(line.startswith(str(path)) and "\n" not in line for line in lines)

@@ -1,4 +1,4 @@
-"""What a Markdown parser of its own makes of a page, and texts that try to be more than text."""
+"""A page as an independent Markdown parser reads it, and texts that try to be more than text."""
 
 from html.parser import HTMLParser
 

@@ -58,7 +58,7 @@ def test_verdicts_have_exit_codes(
 def test_too_few_seeds_and_another_protocol(board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = sweep(tmp_path / "few", "transformer", range(100, 102), **LATER)
     assert check(few, "--against", board) == 11
-    assert "2 seeds in a cell, 5 are needed; 5 seeds a cell would probably decide" in capsys.readouterr().out
+    assert "2 seeds in a cell, 5 are needed; 5 seeds per cell would probably decide" in capsys.readouterr().out
     other = sweep(tmp_path / "other", "transformer", range(100, 105), **{**LATER, "protocol.tokens_per_step": 4096})
     assert check(other, "--against", board) == 13
     assert "tokens_per_step is 4096, the reference has 8192" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What is committed: every record valid, and table, CSV and README made from just these records."""
+"""The committed files: every record is valid, and table, CSV and README are made from just these records."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from leaderboard.validation import validate
 
 
 def test_the_committed_records_are_valid(repository: Path) -> None:
-    """All that is asked of strangers, but the replay, which a test of the harness has for some."""
+    """Every check of a submission but the replay, which a test of the harness does for some."""
     report = validate(repository / "leaderboard" / "results", replay=False)
     assert [str(problem) for problem in report.problems] == []
     assert "lite/transformer" in report.entries

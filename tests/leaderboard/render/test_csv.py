@@ -138,7 +138,7 @@ def test_formulas_are_text(start: str) -> None:
 @pytest.mark.parametrize(
     "title", ['=HYPERLINK("https://e.com";"x")', "@SUM(1,2)", '-1,"2"', "+1\u2028;x", "\t=1", "a,b\n\"c\"\r\n'd'"]
 )
-def test_text_of_strangers(title: str, board: Board) -> None:
+def test_untrusted_text(title: str, board: Board) -> None:
     """A title stays one field, and no spreadsheet computes it."""
     [suite] = board.suites
     standing = replace(suite.standings[0], title=title, ratio=Ratio(None, None, 0.1, 1e-4))

@@ -1,4 +1,4 @@
-"""Text of strangers in Markdown, as a parser reads it back."""
+"""Untrusted text in Markdown, as a parser reads it back."""
 
 import re
 

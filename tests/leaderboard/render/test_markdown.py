@@ -1,4 +1,4 @@
-"""LEADERBOARD.md as a Markdown parser of its own sees it: numbers, order, and strangers' text."""
+"""LEADERBOARD.md as a Markdown parser of its own sees it: numbers, order, and untrusted text."""
 
 import re
 from dataclasses import replace
@@ -116,7 +116,7 @@ def test_every_entry_and_cell_of_a_generated_board(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_records_change_no_other_text(text: str, tmp_path: Path) -> None:
-    """The page of a stranger with odd names everywhere is the page of an honest one with the names replaced."""
+    """A page with odd names everywhere is the page with honest ones, with the names replaced."""
 
     def render(name: str) -> Page:
         rng = np.random.default_rng(1)

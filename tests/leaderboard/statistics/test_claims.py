@@ -23,7 +23,7 @@ def test_the_reference_against_itself(repository: Path, tmp_path: Path, capsys: 
 def test_a_slowed_copy(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The transformer at a quarter of its learning rates, seeds 0-19 of every cell of lite: `regressed`.
 
-    The records, one a line, are as `sweep --suite lite --models transformer --seeds 0-19 --config FILE --cells CELLS`
+    The records, one per line, are as `sweep --suite lite --models transformer --seeds 0-19 --config FILE --cells CELLS`
     left them, with `model: transformer` and `optimizer: {lr: 2.5e-4}` in the file (7.5e-4 for the automaton).
     """
     lines = (Path(__file__).parent / "slowed_copy.jsonl").read_text().splitlines()

@@ -162,7 +162,7 @@ def claims(kinds: dict[Any, float]) -> float:
 
 @pytest.mark.slow
 def test_operating_characteristics() -> None:
-    """What the gate promises: five seeds against twenty in each of lite's cells, log-normal times of sigma 0.55.
+    """The gate keeps its promise: five seeds against twenty in each of lite's cells, log-normal times of sigma 0.55.
 
     2,000 comparisons: a true rate of 1 % shows as more than 1.5 % in 1 of 60 streams, and this one is fixed.
     """

@@ -1,4 +1,4 @@
-"""Curves of strangers, held against the record beside them."""
+"""Untrusted curves, compared with the record beside them."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Rows = list[dict[str, Any]]
 
 
 def problems(folder: Path) -> list[str]:
-    """What is wrong, without the names of the files."""
+    """The problems, without the names of the files."""
     return [f"{problem.field}: {problem.reason}" for problem in checked(folder).problems]
 
 

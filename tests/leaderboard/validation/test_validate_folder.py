@@ -15,7 +15,7 @@ from tests.helpers.leaderboard.entries import CELLS, checked, edit, problem_line
 
 
 def folder_rules() -> list[tuple[Callable[[Path], object], str]]:
-    """What is done to the entry's folder, and the one line that says so."""
+    """A change of the entry's folder, and the one line that names it."""
     seed = "lm-a/seed0"
     return [
         (lambda e: (e / "README.md").touch(), "README.md: file: is not expected: an entry holds"),

@@ -24,7 +24,7 @@ def commit(folder: Path) -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository whose branch `base` has a reference, an entry of two seeds a cell, and a list of verified ones."""
+    """A repository whose branch `base` has a reference, an entry of two seeds per cell, and a list of verified ones."""
     monkeypatch.setattr(validator, "RESULTS", tmp_path / "elsewhere")
     root = tmp_path / "a repository"
     write_entry(root / "leaderboard" / "results", "transformer", n_seeds=1)
@@ -127,7 +127,7 @@ def test_what_was_accepted_stays(
 
 
 def test_last_seed_may_not_be_dropped(checkout: Path) -> None:
-    """What is left is a valid entry; only history knows of the seed that is gone."""
+    """The rest is a valid entry; only history knows of the seed that is gone."""
     results = checkout / "leaderboard" / "results"
     shutil.rmtree(results / "tiny" / "my_model" / "lm-b" / "seed1")
     assert checked(results).problems == ()

@@ -55,7 +55,7 @@ pathlib.Path(sys.argv[0]).parent.joinpath("asked").write_text(path)
 def test_replay(
     results: Path, seed0: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, expected: str
 ) -> None:
-    """What the harness answers becomes a note or a problem; it is asked about the first seed of the first cell."""
+    """The answer of the harness about the first seed of the first cell becomes a note or a problem."""
     harness = tmp_path / "harness" / "benchmark"
     harness.mkdir(parents=True)
     (harness / "__init__.py").touch()

@@ -170,7 +170,7 @@ def test_colours_are_the_sites(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["</text><script>alert(1)</script>", "]]>&amp;\"'", "\u202ebidi\x00", "{expr: 1}", "datum.x"]
 )
-def test_text_of_strangers(text: str, tmp_path: Path) -> None:
+def test_untrusted_text(text: str, tmp_path: Path) -> None:
     """A label is drawn as it stands, but for what cannot be seen."""
     [suite] = small_board(tmp_path).suites
     cells = (replace(suite.cells[0], label=f"lm {text}"), *suite.cells[1:])

@@ -121,7 +121,7 @@ def test_an_entry_page_has_every_run_and_setting(pages: dict[str, Page]) -> None
         assert word in facts
 
 
-def test_text_of_strangers_stays_text(pages: dict[str, Page]) -> None:
+def test_untrusted_text_stays_text(pages: dict[str, Page]) -> None:
     for name, page in pages.items():
         for tag, attributes, _ in page.elements:
             assert not any(key.startswith("on") for key in attributes), (name, tag, attributes)
