@@ -23,6 +23,8 @@ from leaderboard.render import site
 from tests.helpers.leaderboard.boards import CELLS, entry_file, suite_records, write_curves
 from tests.helpers.leaderboard.records import make_record
 
+pytestmark = pytest.mark.process
+
 README = f"# Title\n\nbefore\n\n{BEGIN}\nold\n{END}\n\nafter\n"
 ENTRIES = {"transformer": 1.0, "mamba": 1.7, "rwkv": 0.8}
 

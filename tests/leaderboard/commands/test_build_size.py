@@ -10,6 +10,8 @@ import yaml
 from leaderboard.commands.build import build
 from tests.helpers.leaderboard.boards import CELLS, CellSpec, entry_file, suite_records
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.slow
 def test_ten_thousand_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -189,6 +189,7 @@ def test_simulate_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert slower == "| 4 | 0.0 % | 0.0 % | 0.0 % | 100.0 % |"
 
 
+@pytest.mark.process
 def test_it_answers_without_the_heavy_libraries(board: Path, tmp_path: Path, repository: Path) -> None:
     new = sweep(tmp_path, "xlstm", range(5))
     code = (

@@ -137,6 +137,7 @@ def test_nothing_to_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err.splitlines()[-1] == f"error: no valid record found in {tmp_path}"
 
 
+@pytest.mark.process
 def test_terminal_wraps_and_never_cuts(runs: Path, repository: Path) -> None:
     """On an 80-column terminal."""
     main_end, terminal = pty.openpty()
@@ -160,6 +161,7 @@ def test_terminal_wraps_and_never_cuts(runs: Path, repository: Path) -> None:
         assert cell in text
 
 
+@pytest.mark.process
 def test_reader_may_leave_early(runs: Path, repository: Path) -> None:
     command = f"{sys.executable} -m leaderboard show {runs} | true"
     done = subprocess.run(
@@ -168,6 +170,7 @@ def test_reader_may_leave_early(runs: Path, repository: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.process
 def test_show_starts_without_heavy_imports(runs: Path, repository: Path) -> None:
     """Torch and Lightning are not allowed here at all; SciPy and pandas would double the time to the first line."""
     code = (

@@ -33,6 +33,7 @@ def test_write_then_read(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["record.json"]
 
 
+@pytest.mark.process
 def test_kill_leaves_no_file_or_a_whole_one(tmp_path: Path, repository: Path) -> None:
     """SIGKILL at many moments of a first write and of rewrites."""
     seen = {"absent": 0, "whole": 0}
@@ -54,6 +55,7 @@ def test_kill_leaves_no_file_or_a_whole_one(tmp_path: Path, repository: Path) ->
     assert seen["whole"] >= 4
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("size", [0, 1000, 100_000])
 def test_death_in_mid_write_leaves_the_old_record(tmp_path: Path, repository: Path, size: int) -> None:
     """The kernel ends the writer at the moment that any file of its grows past `size` bytes."""

@@ -163,6 +163,7 @@ def test_how_the_file_is_packed_does_not_matter(entry: Path, options: dict[str, 
     assert problems(entry) == []
 
 
+@pytest.mark.slow
 def test_file_of_the_harness_is_read(entry: Path) -> None:
     """Curves as `benchmark.training.folder.recorder` writes them, by pandas and from tensors."""
     import torch

@@ -11,6 +11,8 @@ from leaderboard.__main__ import main
 from leaderboard.validation import validator
 from tests.helpers.leaderboard.entries import checked, edit, write_entry, write_run
 
+pytestmark = pytest.mark.process
+
 
 def git(folder: Path, *arguments: str) -> None:
     settings = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]

@@ -3,11 +3,15 @@
 import os
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from leaderboard.validation import validator
+from leaderboard.entries.entry_file import read_entry
+from leaderboard.records.record import read_record
+from leaderboard.validation import entry_rules, runs, validator
 from tests.helpers.leaderboard import mutations_of_files
 from tests.helpers.leaderboard.entries import checked, write_results
 from tests.helpers.leaderboard.mutations import MUTATIONS
@@ -44,9 +48,25 @@ def restore(folder: Path, pristine: dict[str, bytes | None]) -> None:
             path.write_bytes(content)
 
 
+def remembered(read: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """A reader that knows a file by its bytes once it could be read: most files of a spoiled entry are not spoiled."""
+    known: dict[bytes, Any] = {}
+
+    def reading(path: Path) -> Any:
+        content = path.read_bytes()
+        if content not in known:
+            known[content] = read(path)
+        return known[content]
+
+    return reading
+
+
 @pytest.mark.slow
 def test_a_thousand_mutations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validator, "RESULTS", tmp_path / "elsewhere")
+    for module in (entry_rules, runs):
+        monkeypatch.setattr(module, "read_record", remembered(read_record))
+    monkeypatch.setattr(entry_rules, "read_entry", remembered(read_entry))
     results = write_results(tmp_path)
     assert checked(results).problems == ()
     assert mutations_of_files  # it adds to the list

@@ -69,6 +69,7 @@ def test_many_bytes_are_refused_unread(tmp_path: Path, monkeypatch: pytest.Monke
     assert reason.startswith("unpacks to 60,0") and reason.endswith("at most 50,000,000 are allowed")
 
 
+@pytest.mark.process
 def test_file_that_lies_about_its_size(tmp_path: Path) -> None:
     """Its description says 31 values, its pages hold 10 million: that is found out under a limit of memory only."""
     (tmp_path / "lie").write_bytes(lying(parquet(bomb(10_000_000), data_page_size=1 << 30), 10_000_000, 31))
@@ -90,6 +91,7 @@ def test_file_that_lies_about_its_size(tmp_path: Path) -> None:
     assert "takes more than 20,000,000 bytes of memory" in done.stdout or done.returncode < 0
 
 
+@pytest.mark.process
 def test_garbage_is_refused_by_the_real_reader(entry: Path, tmp_path: Path, real_reader: CurvesReader) -> None:
     """Random bytes changed, cut off, put in: the process may die over one of them, and goes on with the next."""
     rng = random.Random(0)
@@ -114,6 +116,7 @@ def test_garbage_is_refused_by_the_real_reader(entry: Path, tmp_path: Path, real
             list(curves.curve_problems(record, answer))  # what could be read can be compared
 
 
+@pytest.mark.process
 def test_reader_that_dies(tmp_path: Path, real_reader: CurvesReader, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that ends the reading process is refused, the ones around it are read; after three deaths it is over."""
     record, good = make_run("my_model", "lm-a", 0, "solved")
@@ -131,6 +134,7 @@ def test_reader_that_dies(tmp_path: Path, real_reader: CurvesReader, monkeypatch
     assert found[1] == ("curves", "broke the reader, or took too much time or memory to read")
 
 
+@pytest.mark.process
 def test_reader_that_hangs(tmp_path: Path, real_reader: CurvesReader, monkeypatch: pytest.MonkeyPatch) -> None:
     record, good = make_run("my_model", "lm-a", 0, "solved")
     (tmp_path / "file").write_bytes(good)

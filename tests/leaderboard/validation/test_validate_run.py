@@ -9,15 +9,17 @@ import pytest
 from leaderboard.__main__ import main
 from leaderboard.records.record import read_record
 from leaderboard.validation import reproduce, validate, validator
-from tests.helpers.leaderboard.entries import edit
+from tests.helpers.leaderboard.entries import READER, edit
 
 
-def test_run(results: Path, seed0: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.process
+def test_run(results: Path, seed0: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", str(results), "--no_replay"]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "note: not replayed, as asked",
         "2 entries, 8 records: nothing is wrong",
     ]
+    monkeypatch.setattr(validator, "CurvesReader", lambda: READER)  # a process of its own has read them once
     edit(seed0, **{"git.dirty": True})
     assert main(["validate", str(results), "--no_replay"]) == 1
     out = capsys.readouterr().out.splitlines()
@@ -35,6 +37,7 @@ pathlib.Path(sys.argv[0]).parent.joinpath("asked").write_text(path)
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("program", "expected"),
     [
@@ -62,7 +65,7 @@ def test_replay(
     (harness / "__main__.py").write_text(FAKE_HARNESS + program)
     monkeypatch.setattr(reproduce, "ROOT", tmp_path / "harness")
     monkeypatch.setattr(reproduce, "TIME_LIMIT_S", 2)
-    report = validate(seed0.parents[1])
+    report = validate(seed0.parents[1], reader=READER)
     lines = [*map(str, report.problems), *report.notes]
     assert len(lines) == 1 and expected in lines[0]
     assert bool(report.problems) == expected.startswith("first_losses_nats")
@@ -72,13 +75,13 @@ def test_replay(
 def test_nothing_is_replayed_that_has_problems(results: Path, seed0: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit(seed0.parent / "seed1", **{"git.dirty": True})
     monkeypatch.setattr(validator, "replay_entry", lambda entry: f"replayed {entry.name}")
-    report = validate(results)
+    report = validate(results, reader=READER)
     assert report.notes == (f"{results}/tiny/my_model: not replayed: it has problems", "replayed transformer")
 
 
 def test_nothing_is_replayed_without_torch(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else name)
-    assert validate(results).notes == ("not replayed: torch is not installed",)
+    assert validate(results, reader=READER).notes == ("not replayed: torch is not installed",)
 
 
 def test_upgraded_field_names(seed0: Path) -> None:

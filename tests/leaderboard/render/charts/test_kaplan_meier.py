@@ -16,6 +16,8 @@ from leaderboard.render.charts.colours import LIGHT, board_styles
 from tests.helpers.leaderboard.boards import CELLS, small_board, suite_of, suite_records
 from tests.helpers.leaderboard.records import run_of
 
+pytestmark = pytest.mark.process
+
 SVG = "{http://www.w3.org/2000/svg}"
 
 

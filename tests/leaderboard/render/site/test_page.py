@@ -14,8 +14,10 @@ import pytest
 from leaderboard.board.standings import Board
 from leaderboard.render.charts import colours
 from leaderboard.render.site import write_site
-from leaderboard.render.site.site import page_files, site_files
+from leaderboard.render.site.site import page_files
 from tests.helpers.leaderboard.boards import HOSTILE, hostile_board, small_board
+
+pytestmark = pytest.mark.process
 
 VOID = {"meta", "link", "img", "br", "input"}
 
@@ -50,16 +52,6 @@ class Page(HTMLParser):
             for name, found, words in self.elements
             if name == tag and all(found.get(key) == value for key, value in attributes.items())
         ]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("results")
-
-
-@pytest.fixture(scope="module")
-def files(root: Path) -> dict[str, bytes]:
-    return site_files(hostile_board(root))
 
 
 @pytest.fixture(scope="module")

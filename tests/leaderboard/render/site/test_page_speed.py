@@ -34,6 +34,8 @@ SLACK = 10  # a shared core stalls: the aim is 2 s to open and sort
 
 
 @pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.process
 def test_a_site_of_ten_thousand_records_opens_and_sorts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cells = (*CELLS, CellSpec("lm_s32_n2", 32, 2, 600), CellSpec("lm_s32_n4", 32, 4, 1500))
     rng, results = np.random.default_rng(0), tmp_path / "results"
