@@ -7,7 +7,7 @@ from statistics import median
 import torch
 
 from architectures import SequenceModel
-from benchmark.speed import pages
+from benchmark.speed import sections
 from benchmark.speed.lengths import BASELINE, D_MODEL, N_LAYERS, TOKENS, TimedModel
 from benchmark.training.environment import hardware, versions
 from benchmark.training.measure import VOCAB_SIZE, one_thread
@@ -91,9 +91,9 @@ def notes(entries: list[TimedModel], lengths: list[int], rounds: int) -> list[st
 
 def print_table(entries: list[TimedModel], lengths: list[int], rounds: int) -> None:
     """Print it."""
-    pages.print_table(header(lengths), rows(entries, lengths), notes(entries, lengths, rounds))
+    sections.print_table(header(lengths), rows(entries, lengths), notes(entries, lengths, rounds))
 
 
 def markdown(entries: list[TimedModel], lengths: list[int], rounds: int) -> str:
     """The same as a section of a Markdown page."""
-    return pages.markdown_section("Lengths", header(lengths), rows(entries, lengths), notes(entries, lengths, rounds))
+    return sections.section("Lengths", header(lengths), rows(entries, lengths), notes(entries, lengths, rounds))

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from benchmark.speed import pages
+from benchmark.speed import sections
 from benchmark.speed.seed_speed import SeedSpeed
 from benchmark.speed.seed_step import MATRIX
 from benchmark.training.environment import hardware, versions
@@ -59,9 +59,9 @@ def notes(results: list[SeedSpeed], cell: str, device: torch.device) -> list[str
 
 def print_table(results: list[SeedSpeed], cell: str, device: torch.device) -> None:
     """Print it."""
-    pages.print_table(header(results), rows(results), notes(results, cell, device))
+    sections.print_table(header(results), rows(results), notes(results, cell, device))
 
 
 def markdown(results: list[SeedSpeed], cell: str, device: torch.device) -> str:
     """The same as a section of a Markdown page."""
-    return pages.markdown_section("Seeds", header(results), rows(results), notes(results, cell, device))
+    return sections.section("Seeds", header(results), rows(results), notes(results, cell, device))

@@ -14,7 +14,7 @@ from leaderboard.records.configuration import CONFIGURATION, differences
 from leaderboard.records.record import Record, read_record
 from leaderboard.validation.entry_folder import MAX_SIZES, RECORD, EntryFolder
 from leaderboard.validation.report import Problem, is_plain
-from leaderboard.validation.runs import CheckedRun, problem_of, record_problems
+from leaderboard.validation.run_rules import CheckedRun, problem_of, record_problems
 
 # What seeds of a cell must share; parameters and the loss of chance follow from the configuration and the task.
 _SHARED = (*CONFIGURATION, "parameters", "chance_loss_nats")

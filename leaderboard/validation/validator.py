@@ -13,7 +13,7 @@ from leaderboard.validation.entry_rules import copies, entry_problems, unknown_c
 from leaderboard.validation.history import history_problems
 from leaderboard.validation.report import Problem, Report
 from leaderboard.validation.reproduce import can_replay, replay_entry
-from leaderboard.validation.runs import CheckedRun, read_runs
+from leaderboard.validation.run_rules import CheckedRun, read_runs
 
 
 def validate(

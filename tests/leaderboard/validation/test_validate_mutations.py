@@ -11,7 +11,8 @@ import pytest
 
 from leaderboard.entries.entry_file import read_entry
 from leaderboard.records.record import read_record
-from leaderboard.validation import entry_rules, runs, validator
+from leaderboard.validation import entry_rules, validator
+from leaderboard.validation import run_rules as runs
 from tests.helpers.leaderboard import mutations_of_files
 from tests.helpers.leaderboard.entries import checked, write_results
 from tests.helpers.leaderboard.mutations import MUTATIONS

@@ -24,7 +24,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], notes: Seq
         console.print(note, highlight=False, markup=False)
 
 
-def markdown_section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+def section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
     """The same in Markdown, under a heading of the second level."""
     lines = [header, [*["---"] * N_NAMES, *["---:"] * (len(header) - N_NAMES)], *rows]
     table = [f"| {' | '.join(line)} |" for line in lines]
