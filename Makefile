@@ -8,7 +8,7 @@ ARGS   ?=
 KERNEL_VENV := .venv-kernels
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernels lint types clean
+.PHONY: help setup run test test-kernels lint types docs docs-serve wheel clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments for run or test']"
@@ -17,7 +17,7 @@ help: ## Show this list
 setup: $(VENV)/.installed ## Create .venv and install the pinned dependencies (skipped while nothing changed)
 
 # Touched only when everything succeeded, so an interrupted set-up starts again.
-$(VENV)/.installed: EXTRAS := test,dev
+$(VENV)/.installed: EXTRAS := test,dev,docs
 $(KERNEL_VENV)/.installed: EXTRAS := kernels
 %/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, but $(PYTHON) is {v[0]}.{v[1]}: try make setup PYTHON=python3.12")'
@@ -41,6 +41,18 @@ lint: setup ## Check style and imports with ruff
 
 types: setup ## Check types with mypy
 	$(BIN)/mypy
+
+# Without the variable Material for MkDocs prints a notice about its successor.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: setup ## Build the documentation into build/docs; a warning is an error
+	$(BIN)/mkdocs build --strict
+
+docs-serve: export NO_MKDOCS_2_WARNING := 1
+docs-serve: setup ## Show the documentation in a browser, and again whenever it changes
+	$(BIN)/mkdocs serve
+
+wheel: setup ## Build the package into dist and try it outside of the checkout
+	PYTHON=$(BIN)/python .ci/wheel
 
 clean: ## Remove caches and the environments; runs and results stay
 	rm -rf $(VENV) $(KERNEL_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -170,7 +170,8 @@ def test_a_class_must_be_registered(tmp_path: Path) -> None:
 def test_a_class_of_a_script(repository: Path, tmp_path: Path) -> None:
     """Trained by its class, registered anew as in a notebook; a sweep, whose processes cannot see it, says so."""
     script = tmp_path / "script.py"
-    example = (repository / "README.md").read_text().partition("# running_mean.py\n")[2].partition("```")[0]
+    page = (repository / "docs" / "how-to" / "add-an-architecture.md").read_text()
+    example = page.partition("# running_mean.py\n")[2].partition("```")[0]
     again = example[example.index("@register") :]
     settings = (
         f"data_options={TINY['data_options']}, protocol={TINY['protocol']}, trainer={TINY['trainer']}, picture=False,"

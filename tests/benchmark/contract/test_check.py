@@ -118,8 +118,8 @@ def test_an_honest_file_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.slow
-def test_readme_s_example_passes(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = (repository / "README.md").read_text()
+def test_the_documented_example_passes(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (repository / "docs/how-to/add-an-architecture.md").read_text()
     (source,) = re.findall(r"```python\n# running_mean.py\n(.*?)```", text, re.DOTALL)
     path = tmp_path / "running_mean.py"
     path.write_text(source)
