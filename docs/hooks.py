@@ -26,6 +26,9 @@ PAGES = {
 }
 """Files of the repository, and the pages that show them."""
 
+WIDE = ("index.md", "leaderboard.md")
+"""Pages with the leaderboard's table."""
+
 SOURCES = {page: source for source, page in PAGES.items()}
 LINK = re.compile(r"(\]\()([^()\s#]+)(?=[#)])")
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
@@ -44,7 +47,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Make the links of a page relative to it."""
+    """Make the links of a page relative to it, and leave wide tables the room of the navigation."""
+    if page.file.src_uri in WIDE:
+        page.meta["hide"] = ["navigation"]
     return adapted(markdown, page.file.src_uri)
 
 
