@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from leaderboard.board.standings import Standing
+from leaderboard.board.wording import number_text
 
 
 class Table(Enum):
@@ -116,8 +117,19 @@ def add(column: Column) -> Column:
 
 
 def define(title: str, text: Callable[[Any], Text] | None, tables: Mapping[Table, float], **more: Any) -> Column:
-    """Make a column and register it; `more` are its other attributes."""
+    """Make a column and register it; `more` are its other attributes, where a function may be a path for `read`.
+
+    Without a text it shows its number.
+    """
+    more["values"] = {name: _function(value) for name, value in more.get("values", {}).items()}
+    if "number" in more:
+        number = more["number"] = _function(more["number"])
+        text = text or (lambda row: number_text(number(row)))
     return add(Column(title, text, tables, **more))
+
+
+def _function(value: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return read(value) if isinstance(value, str) else value
 
 
 def read(path: str) -> Callable[[Any], Any]:

@@ -16,7 +16,6 @@ from leaderboard.board.wording import (
     NOTHING,
     count_text,
     median_text,
-    number_text,
     p_text,
     range_text,
     ratio_text,
@@ -70,10 +69,6 @@ def _median_order(runs: Statistics) -> float | None:
     return beyond if runs.median.step is None else runs.median.step
 
 
-def _speeds(row: Row) -> list[float]:
-    return [speed for runs in row.measured for speed in runs.tokens_per_s.values()]
-
-
 def _ended(status: str) -> Callable[[Any], int | None]:
     return _of_runs(lambda runs: runs.statuses.get(status, 0))
 
@@ -88,68 +83,47 @@ def _note(row: SummaryRow) -> str:
 
 
 # Names and protocol.
-define("suite", None, {CSV: 1}, values={"suite": read("standing.suite")})
+define("suite", None, {CSV: 1}, values={"suite": "standing.suite"})
 define("task", lambda row: Name(row.task), {OTHERS: 1}, heads_row=True)
 define("architecture", lambda row: Name(row.architecture), {OTHERS: 2})
-define(
-    "cell",
-    lambda row: Name(row.cell.label),
-    {RESULTS: 1, CSV: 6},
-    values={"cell": read("cell.name"), "task": read("cell.label")},
-    heads_row=True,
-)
+_CELL = {"cell": "cell.name", "task": "cell.label"}
+define("cell", lambda row: Name(row.cell.label), {RESULTS: 1, CSV: 6}, values=_CELL, heads_row=True)
 define(
     "entry",
     lambda row: EntryName(row.standing, brief=isinstance(row, CellRow)),
     {HEADLINE: 2, CELL: 2, CSV: 2},
     order=lambda row: row.standing.title.lower(),
-    values={"entry": read("standing.name"), "title": read("standing.title")},
+    values={"entry": "standing.name", "title": "standing.title"},
     heads_row=True,
 )
+_PROTOCOL = {"eval_every_steps": "eval_every", "tokens_per_step": "tokens_per_step", "target": "primary"}
 define(
     "protocol",
     lambda row: row.protocol_hash[:8],
     {OTHERS: 3, CSV: 8},
-    values={
-        "eval_every_steps": read("cell.eval_every"),
-        "tokens_per_step": read("cell.tokens_per_step"),
-        "target": read("cell.primary"),
-        "protocol_hash": read("cell.protocol_hash"),
-    },
+    values={name: f"cell.{field}" for name, field in {**_PROTOCOL, "protocol_hash": "protocol_hash"}.items()},
     formats=NOT_ON_THE_SITE,
 )
-define(
-    "budget",
-    lambda row: number_text(row.budget),
-    {OTHERS: 4, CSV: 7},
-    number=read("budget"),
-    values={"budget_steps": read("cell.budget")},
-)
+define("budget", None, {OTHERS: 4, CSV: 7}, number="budget", values={"budget_steps": "cell.budget"})
 
 # Ranks and speed of learning.
 define(
     "rank",
-    lambda row: number_text(row.rank),
+    None,
     {HEADLINE: 1, CSV: 4},
-    number=read("rank"),
-    values={"suite_rank": read("standing.rank")},
+    number="rank",
+    values={"suite_rank": "standing.rank"},
     explanation="A band: entries that the permutation test cannot tell apart share one. It takes every cell and "
     f"{MIN_SEEDS} seeds in each, and {MIN_SEEDS_ONE_CELL} seeds for a cell by itself. A cell without runs is named as "
     "missing: nothing is averaged over the gap, so the entry has no headline and no rank.",
 )
-define(
-    "rank",
-    lambda row: number_text(read("runs.rank")(row)),
-    {CELL: 1, RESULTS: 2, CSV: 16},
-    number=read("runs.rank"),
-    values={"rank": read("runs.rank")},
-)
+define("rank", None, {CELL: 1, RESULTS: 2, CSV: 16}, number="runs.rank", values={"rank": "runs.rank"})
 define(
     RATIO,
     _headline,
     {HEADLINE: 3, CSV: 5},
     number=lambda row: None if row.missing else _ratio_order("ratio")(row),
-    values={f"suite_{name}": read(f"standing.ratio.{field}") for name, field in {**RATIO_FIELDS, "p": "p"}.items()},
+    values={f"suite_{name}": f"standing.ratio.{field}" for name, field in {**RATIO_FIELDS, "p": "p"}.items()},
     style=lambda row: MISSING if row.missing else "headline",
     explanation=f"How many times the steps of the reference, `{REFERENCE}`, are needed: 2x takes twice as many, 0.5x "
     "half. Stratified over the cells, with its 95 % interval; from ranks, by a permutation test within cells. "
@@ -163,40 +137,32 @@ define(
     explanation="Runs that hit the target within the budget, of all runs with an outcome; in brackets Wilson's 95 % "
     "interval.",
 )
-define("n", lambda row: str(row.n), {OTHERS: 5, CSV: 10}, number=read("runs.n"), values={"n": read("runs.n")},
-       formats=NOT_ON_THE_SITE)  # fmt: skip
+define("n", None, {OTHERS: 5, CSV: 10}, number="runs.n", values={"n": "runs.n"}, formats=NOT_ON_THE_SITE)
 define(
     "solved",
     _of_runs(solved_text, MISSING),
     {CELL: 3, RESULTS: 3, OTHERS: 6, CSV: 11},
     number=_share,
-    values={
-        "n_solved": read("runs.n_solved"),
-        "solved_low_95": read("runs.solved_low"),
-        "solved_high_95": read("runs.solved_high"),
-    },
+    values={"n_solved": "runs.n_solved", "solved_low_95": "runs.solved_low", "solved_high_95": "runs.solved_high"},
     style=lambda row: "" if row.measured else MISSING,
 )
+_MEDIAN = {"median_step": "step", "median_low_95_step": "low", "median_high_95_step": "high"}
 define(
     "median step",
     _of_runs(lambda runs: median_text(runs.median, runs.budget) if runs.n else NOTHING, NOTHING),
     {CELL: 4, RESULTS: 4, OTHERS: 7, CSV: 12},
     number=_of_runs(_median_order),
-    values={
-        "median_step": read("runs.median.step"),
-        "median_low_95_step": read("runs.median.low"),
-        "median_high_95_step": read("runs.median.high"),
-    },
+    values={name: f"runs.median.{field}" for name, field in _MEDIAN.items()},
     explanation="The step by which half of the runs have solved the task, from the Kaplan-Meier curve, which counts "
     "unsolved runs for as long as they ran. `> 4,000`: fewer than half did within 4,000 steps. `(900+)`: the data do "
     "not bound the median from above.",
 )
 define(
     "mean step",
-    lambda row: number_text(read("runs.restricted_mean_step")(row)),
+    None,
     {CELL: 5, RESULTS: 5, OTHERS: 8, CSV: 13},
-    number=read("runs.restricted_mean_step"),
-    values={"restricted_mean_step": read("runs.restricted_mean_step")},
+    number="runs.restricted_mean_step",
+    values={"restricted_mean_step": "runs.restricted_mean_step"},
     explanation="The restricted mean: of min(step, budget). It always exists: a run that did not solve its task counts "
     "with the budget, and never drops out.",
 )
@@ -205,14 +171,14 @@ define(
     lambda row: ratio_text(row.runs.ratio, row.standing.is_reference) if row.runs else NOTHING,
     {CELL: 6, RESULTS: 6, CSV: 14},
     number=lambda row: _ratio_order("runs.ratio")(row) if row.runs else None,
-    values={name: read(f"runs.ratio.{field}") for name, field in RATIO_FIELDS.items()},
+    values={name: f"runs.ratio.{field}" for name, field in RATIO_FIELDS.items()},
 )
 define(
     "p",
     lambda row: p_text(read("runs.ratio.p")(row)),
     {CELL: 7, RESULTS: 7, CSV: 15},
-    number=read("runs.ratio.p"),
-    values={"p": read("runs.ratio.p")},
+    number="runs.ratio.p",
+    values={"p": "runs.ratio.p"},
     explanation="Of a permutation test of equal speed, which ranks runs within cells: solved ones by step, unsolved "
     "ones by their loss.",
 )
@@ -223,26 +189,17 @@ define(
     lambda row: range_text(_every(row, "parameters")),
     {HEADLINE: 5, FACTS: 1, CSV: 17},
     number=lambda row: max(_every(row, "parameters"), default=None),
-    values={"parameters": read("runs.parameters")},
+    values={"parameters": "runs.parameters"},
     explanation="A range over the cells where they differ, as tokens/s and seeds are.",
 )
-define(
-    "state",
-    lambda row: short_text(_every(row, "state_bytes"), "B"),
-    {FACTS: 2, CSV: 19},
-    values={"state_bytes": read("runs.state_bytes")},
-)
-define(
-    "FLOPs per token",
-    lambda row: short_text(_every(row, "flops_per_token")),
-    {FACTS: 3, CSV: 18},
-    values={"flops_per_token": read("runs.flops_per_token")},
-)
+_STATE, _FLOPS = {"state_bytes": "runs.state_bytes"}, {"flops_per_token": "runs.flops_per_token"}
+define("state", lambda row: short_text(_every(row, "state_bytes"), "B"), {FACTS: 2, CSV: 19}, values=_STATE)
+define("FLOPs per token", lambda row: short_text(_every(row, *_FLOPS)), {FACTS: 3, CSV: 18}, values=_FLOPS)
 _SPEED = define(
     "tokens/s",
     lambda row: speed_text(row.measured),
     {HEADLINE: 6, FACTS: 4, CSV: 20},
-    number=lambda row: max(_speeds(row), default=None),
+    number=lambda row: max((speed for each in _every(row, "tokens_per_s") for speed in each.values()), default=None),
     values={"tokens_per_s_": _of_runs(lambda runs: runs.tokens_per_s, {})},
     explanation="Tokens per second of training, the median over runs that were trained alone, by device.",
 )
@@ -260,17 +217,9 @@ define(
     {RESULTS: 8, CSV: 21},
     values={f"runs_{status}": _ended(status) for status in STATUSES},
 )
-define(
-    "run",
-    lambda row: row.first_date if row.first_date == row.last_date else f"{row.first_date} to {row.last_date}",
-    {FACTS: 5},
-)
-define(
-    "date",
-    lambda row: row.last_date,
-    {HEADLINE: 8, CSV: 22},
-    values={"first_date": read("runs.first_date"), "last_date": read("runs.last_date")},
-)
+define("run", lambda row: " to ".join(dict.fromkeys((row.first_date, row.last_date))), {FACTS: 5})
+_DATES = {"first_date": "runs.first_date", "last_date": "runs.last_date"}
+define("date", lambda row: row.last_date, {HEADLINE: 8, CSV: 22}, values=_DATES)
 define(
     "records",
     _origin,
@@ -282,5 +231,4 @@ define(
     "themselves.",
 )
 define("note", _note, {OTHERS: 10})
-define("status", None, {CSV: 9},
-       values={"status": _of_runs(lambda runs: "measured" if runs.n else "no outcome", MISSING)})  # fmt: skip
+define("status", None, {CSV: 9}, values={"status": _of_runs(lambda r: "measured" if r.n else "no outcome", MISSING)})

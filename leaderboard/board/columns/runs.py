@@ -51,16 +51,15 @@ def _commit(row: RunRow) -> Code:
     return Code((git.commit or "unknown")[:9] + (" (changed)" if git.dirty else ""))
 
 
-_FINAL, _SPEED = read("record.final.loss_nats"), read("record.tokens_per_s")
-
 define("cell", lambda row: Name(row.cell.label), {RUNS: 1}, heads_row=True)
-define("seed", _seed, {RUNS: 2}, number=read("record.seeds.init_seed"))
+define("seed", _seed, {RUNS: 2}, number="record.seeds.init_seed")
 define("status", _status, {RUNS: 3}, order=read("record.status"), style=lambda row: f"status {row.record.status}")
-define("hitting step", _hitting_step, {RUNS: 4}, number=read("record.primary_step"))
-define("final loss (nats)", lambda row: number_text(_FINAL(row), 4), {RUNS: 5}, number=_FINAL)
-define("steps", lambda row: number_text(row.record.steps), {RUNS: 6}, number=read("record.steps"))
+define("hitting step", _hitting_step, {RUNS: 4}, number="record.primary_step")
+_FINAL = "record.final.loss_nats"
+define("final loss (nats)", lambda row: number_text(read(_FINAL)(row), 4), {RUNS: 5}, number=_FINAL)
+define("steps", None, {RUNS: 6}, number="record.steps")
 define("wall time (s)", lambda row: number_text(row.wall_s), {RUNS: 7}, number=lambda row: round(row.wall_s, 1))
-define("tokens/s", lambda row: number_text(_SPEED(row)), {RUNS: 8}, number=_SPEED)
+define("tokens/s", None, {RUNS: 8}, number="record.tokens_per_s")
 define("hardware", _hardware, {RUNS: 9})
 define("commit", _commit, {RUNS: 10})
 define("date", lambda row: row.record.started_at.date().isoformat(), {RUNS: 11})

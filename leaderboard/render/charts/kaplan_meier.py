@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from leaderboard.board.standings import BoardCell, Standing, SuiteBoard
-from leaderboard.render.charts import series, vega
+from leaderboard.render.charts import series, specs, vega
 from leaderboard.render.charts.colours import Style, styles
 from leaderboard.render.escape import visible
 
@@ -83,8 +83,6 @@ def _summary(standing: Standing, cell: BoardCell) -> str:
 
 def _panel(shown: list[Standing], cell: BoardCell, place: int, looks: Mapping[str, Style]) -> dict[str, Any]:
     """The lines of the site's chart of a cell, in a small frame."""
-    from leaderboard.render.charts import specs  # Altair takes a second to import
-
     rows = [
         row
         for s in shown

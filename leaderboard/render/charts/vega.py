@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import RLock
@@ -49,39 +50,38 @@ def _worker() -> Worker:
 
 
 class Worker:
-    """The process, and what is known of its answers. Any thread may ask."""
+    """The process, which is asked one thing after the other. Any thread may call the methods."""
 
     def __init__(self) -> None:
-        # -P: the folder of the worker has a `statistics`, which is not the one that others import.
+        # -P: the folder of the worker holds no module that others should import.
         command = [sys.executable, "-P", str(_WORKER)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         self._lock = RLock()
+        self._is_prepared = False
         self._bundle: str | None = None
-        self._bundle_is_coming = False
 
     def prepare(self) -> None:
-        """See `prepare`."""
+        """See the function `prepare`."""
         with self._lock:
-            if self._bundle is None and not self._bundle_is_coming:
+            if not self._is_prepared:
                 self._send({"bundle": True})
-                self._bundle_is_coming = True
+                self._is_prepared = True
 
     def bundle(self) -> str:
-        """See `bundle`."""
+        """See the function `bundle`."""
         with self._lock:
+            self.prepare()
             if self._bundle is None:
-                self.prepare()
-                self._bundle_is_coming = False
                 self._bundle = self._receive()
             return self._bundle
 
     def draw(self, spec: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> str:
-        """See `draw`."""
+        """See the function `draw`."""
         with self._lock:
             # One answer at a time: two processes that write to each other while neither reads would wait for ever.
-            if self._bundle_is_coming:
+            if self._is_prepared:
                 self.bundle()
             self._send({"draw": spec, "config": config})
             return self._receive()
@@ -93,22 +93,17 @@ class Worker:
 
     def _send(self, request: Mapping[str, Any]) -> None:
         assert self._process.stdin is not None
-        try:
+        with suppress(OSError):  # it has ended, and there is no answer to receive
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
-        except OSError as error:
-            raise self._gone() from error
 
     def _receive(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.endswith(b"\n"):
-            raise self._gone()
+            raise ValueError(f"vl-convert: its process ended with exit code {self._process.wait()}")
         answer = json.loads(line)
         if "error" in answer:
             raise ValueError(f"vl-convert: {' '.join(answer['error'].split())}")
         done: str = answer["done"]
         return done
-
-    def _gone(self) -> ValueError:
-        return ValueError(f"vl-convert: its process ended with exit code {self._process.wait()}")

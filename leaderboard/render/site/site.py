@@ -63,7 +63,7 @@ def page_files(board: Board) -> dict[str, bytes]:
     Raises:
         ValueError: see `write_site`.
     """
-    # Altair and pandas take a second to import, which other commands of the leaderboard need not wait for.
+    # Jinja takes a moment to import, which other commands of the leaderboard need not wait for.
     from leaderboard.render.site.entry_page import entry_page
     from leaderboard.render.site.index import index_page
     from leaderboard.render.site.pages import entry_path
