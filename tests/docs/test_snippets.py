@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from architectures import ARCHITECTURES
+from benchmark.metrics import METRICS
 from datamodules import TASKS
+from leaderboard.board.columns.column import REGISTERED
 from tests.helpers.page_commands import Place, check_of
 from tests.helpers.pages import LANGUAGES, Block, blocks, commands, pages
 
@@ -33,10 +35,11 @@ def done() -> set[tuple[str, ...]]:
 @pytest.fixture
 def as_before() -> Iterator[None]:
     """Registries, modules and the module path after a test as before it."""
-    registries: tuple[dict[str, Any], ...] = (ARCHITECTURES, TASKS)
+    registries: tuple[dict[str, Any], ...] = (ARCHITECTURES, METRICS, TASKS)
     modules, path = set(sys.modules), list(sys.path)
-    before = [dict(registry) for registry in registries]
+    before, columns = [dict(registry) for registry in registries], list(REGISTERED)
     yield
+    REGISTERED[:] = columns
     for registry, content in zip(registries, before, strict=True):
         registry.clear()
         registry.update(content)

@@ -1,6 +1,11 @@
-"""The columns of every table, one definition each: `results` of entries, `verdicts` of `check`, `runs` of an entry."""
+"""The columns of every table, one definition each: `results` of entries, `verdicts` of `check`, `runs` of an entry.
 
-from leaderboard.board.columns import results, runs, verdicts
+A file in this folder is imported by that alone, so a column of yours needs no line here.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
 from leaderboard.board.columns.column import (
     Code,
     Column,
@@ -14,4 +19,6 @@ from leaderboard.board.columns.column import (
 )
 
 __all__ = ["Code", "Column", "EntryName", "Name", "Piece", "Remark", "Table", "columns_of", "explanations"]
-__all__ += ["results", "runs", "verdicts"]
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

@@ -11,8 +11,7 @@ import pytest
 
 from leaderboard.entries.entry_file import read_entry
 from leaderboard.records.record import read_record
-from leaderboard.validation import entry_rules, validator
-from leaderboard.validation import run_rules as runs
+from leaderboard.validation import entry_rules, run_rules, validator
 from tests.helpers.leaderboard import mutations_of_files
 from tests.helpers.leaderboard.entries import checked, write_results
 from tests.helpers.leaderboard.mutations import MUTATIONS
@@ -65,7 +64,7 @@ def remembered(read: Callable[[Path], Any]) -> Callable[[Path], Any]:
 @pytest.mark.slow
 def test_a_thousand_mutations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validator, "RESULTS", tmp_path / "elsewhere")
-    for module in (entry_rules, runs):
+    for module in (entry_rules, run_rules):
         monkeypatch.setattr(module, "read_record", remembered(read_record))
     monkeypatch.setattr(entry_rules, "read_entry", remembered(read_entry))
     results = write_results(tmp_path)
