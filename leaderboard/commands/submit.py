@@ -75,17 +75,10 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         ValueError: one line, see `submit`.
     """
-    authors = None if options.authors is None else [name.strip() for name in options.authors.split(",")]
-    names = ("title", "licence", "paper", "code", "tuning_trials", "tuning_seeds", "tuning_note")
-    done = submit(
-        options.runs,
-        name=options.name,
-        authors=authors,
-        **{name: getattr(options, name) for name in names},
-        architecture=options.architecture,
-        suite=options.suite,
-        out=options.out,
-    )
+    said = {name: value for name, value in vars(options).items() if name != "runs"}
+    if options.authors is not None:
+        said["authors"] = [name.strip() for name in options.authors.split(",")]
+    done = submit(options.runs, **said)
     for line in done.left_out:
         print(f"left out  {line}")
     print(f"entry     {done.folder}: {len(done.added)} runs added, {sum(map(len, done.cells.values()))} in all")

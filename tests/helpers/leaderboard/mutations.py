@@ -7,6 +7,7 @@ refused. The entry has cells lm-a and lm-b with seeds 0 (solved), 1 (censored), 
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -62,8 +63,18 @@ def load(folder: Path) -> Any:
     return json.loads((folder / "record.json").read_text())
 
 
-def store(folder: Path, fields: Any) -> None:
-    (folder / "record.json").write_text(json.dumps(fields))
+def mutation_of_fields(function: Callable[[Random, Any], bool]) -> Mutation:
+    """A mutation of the fields of one record."""
+
+    @wraps(function)
+    def mutate(rng: Random, entry: Path) -> bool:
+        folder = seed_folder(rng, entry)
+        fields = load(folder)
+        refuse = function(rng, fields)
+        (folder / "record.json").write_text(json.dumps(fields))
+        return refuse
+
+    return mutation(mutate)
 
 
 def place_of(fields: Any, path: tuple[str | int, ...]) -> Any:
@@ -108,42 +119,30 @@ def seed_added_or_taken_at_the_end(rng: Random, entry: Path) -> bool:
     return False
 
 
-@mutation
-def field_deleted(rng: Random, entry: Path) -> bool:
-    folder = seed_folder(rng, entry)
-    fields = load(folder)
+@mutation_of_fields
+def field_deleted(rng: Random, fields: Any) -> bool:
     path = rng.choice([path for path, _ in leaves(fields)])
     del place_of(fields, path)[path[-1]]
-    store(folder, fields)
     return path[0] not in ("versions", "ensemble_size")
 
 
-@mutation
-def part_deleted(rng: Random, entry: Path) -> bool:
-    folder = seed_folder(rng, entry)
-    fields = load(folder)
+@mutation_of_fields
+def part_deleted(rng: Random, fields: Any) -> bool:
     del fields[rng.choice([key for key, value in fields.items() if isinstance(value, dict | list)])]
-    store(folder, fields)
     return True
 
 
-@mutation
-def wrong_type(rng: Random, entry: Path) -> bool:
-    folder = seed_folder(rng, entry)
-    fields = load(folder)
+@mutation_of_fields
+def wrong_type(rng: Random, fields: Any) -> bool:
     path = rng.choice([path for path, _ in leaves(fields)])
     place_of(fields, path)[path[-1]] = rng.choice([{"a": {}}, [{}], [[[1]]], [{"a": [None]}]])
-    store(folder, fields)
     return True
 
 
-@mutation
-def unknown_field(rng: Random, entry: Path) -> bool:
-    folder = seed_folder(rng, entry)
-    fields = load(folder)
+@mutation_of_fields
+def unknown_field(rng: Random, fields: Any) -> bool:
     objects = [fields, *(fields[key] for key in sorted(fields) if isinstance(fields[key], dict) and key != "versions")]
     rng.choice(objects)[rng.choice(["", "extra", "__class__", "<b>", "../x"])] = rng.choice([1, "x", None, [1]])
-    store(folder, fields)
     return True
 
 
@@ -160,11 +159,9 @@ def number_out_of_range(rng: Random, entry: Path) -> bool:
     return True
 
 
-@mutation
-def number_changed(rng: Random, entry: Path) -> bool:
+@mutation_of_fields
+def number_changed(rng: Random, fields: Any) -> bool:
     """A little, within its range: whatever is computed from or stands in two places must not be movable."""
-    folder = seed_folder(rng, entry)
-    fields = load(folder)
     free = {*FREE, "wall_train_s", "wall_eval_s", "tokens_per_s", "first_losses_nats", "floor_loss_nats"}
     numbers = [
         path
@@ -174,18 +171,14 @@ def number_changed(rng: Random, entry: Path) -> bool:
     path = rng.choice(numbers)
     value = place_of(fields, path)[path[-1]]
     place_of(fields, path)[path[-1]] = not value if isinstance(value, bool) else value + rng.choice([1, 50, 0.125])
-    store(folder, fields)
     return True
 
 
-@mutation
-def text_changed(rng: Random, entry: Path) -> bool:
-    folder = seed_folder(rng, entry)
-    fields = load(folder)
+@mutation_of_fields
+def text_changed(rng: Random, fields: Any) -> bool:
     texts = [path for path, value in leaves(fields) if isinstance(value, str)]
     path, text = rng.choice(texts), rng.choice(TEXTS)
     place_of(fields, path)[path[-1]] = text
-    store(folder, fields)
     free = path in {("hardware", "name"), ("error",)} or path[0] == "versions"
     return not free or "\x00" in text or "\u202e" in text or len(text) > 1000
 
