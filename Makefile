@@ -3,15 +3,16 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+ROOM   ?=
 
 # transformers, an oracle of the tests, calls fla as soon as it can import it, device or not: fla gets its own environment.
 KERNEL_VENV := .venv-kernels
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kernels lint types docs docs-serve wheel clean
+.PHONY: help setup run test quick snapshots test-kernels lint types docs docs-serve wheel clean
 
 help: ## Show this list
-	@echo "Usage: make TARGET [PYTHON=python3.12] [ARGS='more arguments for run or test']"
+	@echo "Usage: make TARGET [PYTHON=python3.12] [ROOM=leaderboard] [ARGS='more arguments for run or test']"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.installed ## Create .venv and install the pinned dependencies (skipped while nothing changed)
@@ -30,8 +31,16 @@ run: setup ## Train the quickstart example (ARGS='--seed 1' overrides any settin
 	$(BIN)/python -m benchmark fit --config configs/quickstart.yaml $(ARGS)
 
 # One thread a worker: two workers with a thread pool each would fight over the same two cores.
-test: setup ## Run every test, the slow ones included (ARGS="-m 'not slow'" leaves them out)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+quick: setup ## Run the units alone, in a minute: what starts no process, trains nothing and drives no browser
+	$(PYTEST) -m "not (process or train or browser or slow)" tests/$(ROOM) $(ARGS)
+
+test: setup ## Run every test, or one room's: ROOM=leaderboard, ROOM=benchmark/cli (ARGS="-m 'not slow'" passes options)
+	$(PYTEST) tests/$(ROOM) $(ARGS)
+
+snapshots: setup ## Write the snapshots of messages anew, after a change of wording that is meant: read the diff
+	$(PYTEST) tests/benchmark/cli/test_snapshots.py --snapshot-update
 
 test-kernels: $(KERNEL_VENV)/.installed ## Test the fused kernels, on a CUDA device or in Triton's interpreter
 	OMP_NUM_THREADS=1 $(KERNEL_VENV)/bin/python -m pytest -n 2 --dist worksteal tests/kernels $(ARGS)

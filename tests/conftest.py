@@ -1,8 +1,15 @@
-"""Settings that every test shares: one thread a process, the same examples every time."""
+"""Settings that every test shares: one thread a process, the same examples every time, and marks that are true.
 
+A test that starts processes or trains, and bears none of the marks that keep it out of `make quick`, fails.
+"""
+
+import multiprocessing.process
 import os
+import subprocess
 import sys
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -24,7 +31,95 @@ def repository() -> Path:
     return ROOT
 
 
-@pytest.fixture(autouse=True)
-def no_pytest_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--snapshot-update", action="store_true", help="write tests/snapshots anew")
+
+
+@pytest.fixture
+def snapshot(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """What compares a text with tests/snapshots/NAME.txt, or writes it there with --snapshot-update."""
+
+    def compare(name: str, text: str) -> None:
+        path = ROOT / "tests" / "snapshots" / f"{name}.txt"
+        if request.config.getoption("--snapshot-update"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        assert text == path.read_text(), f"differs from {path}: if it should, make snapshots, and read the diff"
+
+    return compare
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_pytest_arguments() -> Iterator[None]:
     """Hide pytest's own command line: LightningCLI warns when it is given arguments while `sys.argv` holds others."""
-    monkeypatch.setattr(sys, "argv", ["emergence-benchmark"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["emergence-benchmark"])
+        yield
+
+
+MARKS = ("process", "train", "browser", "slow")
+ROOMS = ("benchmark", "datamodules")
+"""Where the marks are kept true."""
+
+FEW_STEPS = 10
+QUESTIONS = {"cat", "git", "lscpu", "ninja", "uname"}
+"""Programs that a unit may run: they only say something of the machine or the checkout."""
+
+
+class Deeds:
+    """What the test that runs has done beyond a unit's business."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.steps = 0
+        self.watches_optimizers = False
+        for owner, name in ((subprocess.Popen, "__init__"), (multiprocessing.process.BaseProcess, "start")):
+            self._watch(owner, name)
+
+    def forget(self) -> None:
+        """Begin another test; PyTorch is watched from the first one before which it has been imported."""
+        self.started.clear()
+        self.steps = 0
+        if not self.watches_optimizers and "torch.optim.optimizer" in sys.modules:
+            sys.modules["torch.optim.optimizer"].register_optimizer_step_post_hook(self._step)
+            self.watches_optimizers = True
+
+    def complaints(self) -> list[str]:
+        """What a unit would not do."""
+        said = [f"starts a process ({program}): mark it process" for program in dict.fromkeys(self.started)]
+        return said + [f"takes {self.steps} training steps: mark it train"] * (self.steps > FEW_STEPS)
+
+    def _step(self, *_: Any) -> None:
+        self.steps += 1
+
+    def _watch(self, owner: Any, name: str) -> None:
+        method = getattr(owner, name)
+
+        def watched(this: Any, *args: Any, **kwargs: Any) -> Any:
+            command = (
+                (args[0] if args else kwargs.get("args", "")) if owner is subprocess.Popen else type(this).__name__
+            )
+            program = command if isinstance(command, str | Path) else command[0]
+            if Path(os.fsdecode(program)).name not in QUESTIONS:
+                self.started.append(str(program))
+            return method(this, *args, **kwargs)
+
+        setattr(owner, name, watched)
+
+
+DEEDS = Deeds()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    DEEDS.forget()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    result = yield
+    watched = item.path.relative_to(ROOT / "tests").parts[0] in ROOMS and not any(map(item.get_closest_marker, MARKS))
+    if watched and (complaints := DEEDS.complaints()):
+        pytest.fail("; ".join(complaints), pytrace=False)
+    return result

@@ -1,5 +1,7 @@
 """The Python API: what README shows, mistakes as clear as on the command line, and the manners of a library."""
 
+import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import benchmark
 from architectures import SequenceModel
 from benchmark.__main__ import main
 from benchmark.training.module import EmergenceModule
+from tests.helpers.processes import PATIENCE_S, in_process
 from tests.helpers.runs import send_at
 from tests.helpers.sweep_helpers import SUITE
 
@@ -33,6 +36,7 @@ def fit(out: Path, **more: Any) -> benchmark.Run:
     return benchmark.fit("transformer", "lm", out=out, **TINY | more)
 
 
+@pytest.mark.train
 def test_a_run_in_one_call_and_loaded_again(tmp_path: Path) -> None:
     run = fit(tmp_path, seed=3, name="mine")
     assert run.folder == tmp_path / "lm" / "transformer" / "mine"
@@ -44,6 +48,7 @@ def test_a_run_in_one_call_and_loaded_again(tmp_path: Path) -> None:
     assert frame["primary_step"].isna().all()
 
 
+@pytest.mark.train
 def test_it_is_the_command_lines_run(tmp_path: Path) -> None:
     """Same configuration, same record: defaults and names are those of the command line."""
     run = fit(tmp_path, seed=3, name="python", optimizer={"lr": 3e-4})
@@ -60,6 +65,7 @@ def test_it_is_the_command_lines_run(tmp_path: Path) -> None:
     assert shell.record.model_dump(exclude=times) == run.record.model_dump(exclude=times)
 
 
+@pytest.mark.train
 def test_a_file_and_what_is_given_beside_it(repository: Path, tmp_path: Path) -> None:
     config = benchmark.configure(config=repository / "configs" / "quickstart.yaml", seed=4, optimizer={"lr": 1e-4})
     assert (config.model.name, config.seed, config.optimizer.lr) == ("transformer", 4, 1e-4)
@@ -72,6 +78,7 @@ def test_a_file_and_what_is_given_beside_it(repository: Path, tmp_path: Path) ->
         benchmark.fit(config, seed=3)
 
 
+@pytest.mark.train
 def test_many_seeds(tmp_path: Path) -> None:
     assert benchmark.configure("transformer", "lm", seeds=np.arange(3)).numbers == (0, 1, 2)
     run = fit(tmp_path, seeds=range(2))
@@ -167,7 +174,17 @@ def test_a_class_must_be_registered(tmp_path: Path) -> None:
         benchmark.fit(Mine, "lm", out=tmp_path)
 
 
-def test_a_class_of_a_script(repository: Path, tmp_path: Path) -> None:
+def run_script(words: list[str], output: Path) -> None:
+    """The body of a process: a script, everything it says written to a file."""
+    with open(output, "wb", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = words
+    runpy.run_path(words[0], run_name="__main__")
+
+
+@pytest.mark.process
+def test_a_class_of_a_script(repository: Path, tmp_path: Path, started: list[Any]) -> None:
     """Trained by its class, registered anew as in a notebook; a sweep, whose processes cannot see it, says so."""
     script = tmp_path / "script.py"
     page = (repository / "docs" / "how-to" / "add-an-architecture.md").read_text()
@@ -186,10 +203,12 @@ def test_a_class_of_a_script(repository: Path, tmp_path: Path) -> None:
         "try:\n    benchmark.sweep('lite', models=[RunningMean])\n"
         "except benchmark.BenchmarkError as error:\n    print(error)\n"
     )
-    done = subprocess.run([sys.executable, script], cwd=repository, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("running_mean is defined in a script or a notebook") and done.stdout.count("\n") == 1
-    assert done.stderr == ""
+    process = in_process([script], tmp_path / "output", run_script)
+    started.append(process)
+    process.join(PATIENCE_S)
+    said = (tmp_path / "output").read_text()
+    assert process.exitcode == 0, said
+    assert said.startswith("running_mean is defined in a script or a notebook") and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -209,6 +228,7 @@ def test_arguments_of_another_kind(call: Callable[[], Any], said: str) -> None:
         call()
 
 
+@pytest.mark.train
 def test_nothing_is_printed_and_nothing_left_changed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     torch.manual_seed(4)
@@ -221,6 +241,7 @@ def test_nothing_is_printed_and_nothing_left_changed(tmp_path: Path, capfd: pyte
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.train
 def test_in_another_thread(tmp_path: Path) -> None:
     runs: list[benchmark.Run] = []
     thread = threading.Thread(target=lambda: runs.append(fit(tmp_path)))
@@ -229,6 +250,7 @@ def test_in_another_thread(tmp_path: Path) -> None:
     assert runs[0].record is not None and runs[0].record.status == "censored"
 
 
+@pytest.mark.train
 def test_ctrl_c_comes_after_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     send_at(monkeypatch, 6)
     with pytest.raises(KeyboardInterrupt):
@@ -243,6 +265,7 @@ def test_ctrl_c_comes_after_the_record(tmp_path: Path, monkeypatch: pytest.Monke
         benchmark.resume(folder)
 
 
+@pytest.mark.train
 def test_what_the_model_raises_comes_out_after_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(module: EmergenceModule, *args: Any) -> None:
         raise RuntimeError("the state has the wrong shape")
@@ -255,6 +278,7 @@ def test_what_the_model_raises_comes_out_after_the_record(tmp_path: Path, monkey
     assert (record.status, record.error) == ("error", "RuntimeError: the state has the wrong shape")
 
 
+@pytest.mark.train
 def test_callbacks_as_objects(tmp_path: Path) -> None:
     from lightning import Callback
 
@@ -271,6 +295,7 @@ def test_callbacks_as_objects(tmp_path: Path) -> None:
     assert benchmark.load(run.folder).step == 12
 
 
+@pytest.mark.process
 def test_a_sweep(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "tiny.yaml").write_text(SUITE)
     settings: dict[str, Any] = {
@@ -303,6 +328,7 @@ def test_mistakes_of_a_sweep(settings: dict[str, Any], said: str, tmp_path: Path
         benchmark.sweep(**settings, out=tmp_path / "out")
 
 
+@pytest.mark.process
 def test_a_script_without_a_guard_may_sweep(repository: Path, tmp_path: Path) -> None:
     """The processes of a sweep do not run the script that started it once more."""
     (tmp_path / "tiny.yaml").write_text(SUITE)
@@ -323,6 +349,7 @@ def test_a_script_without_a_guard_may_sweep(repository: Path, tmp_path: Path) ->
     assert done.stderr == ""
 
 
+@pytest.mark.process
 def test_importing_costs_no_pytorch() -> None:
     code = "import benchmark, sys; dir(benchmark); print('torch' in sys.modules, 'lightning' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

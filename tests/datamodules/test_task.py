@@ -65,6 +65,7 @@ def test_splits_and_steps_give_different_sequences(task: Task) -> None:
     assert len(rows.unique(dim=0)) == len(rows)
 
 
+@pytest.mark.process
 def test_another_process_makes_the_same_tokens(repository: Path) -> None:
     """In the other order, with hash randomisation, and with more threads."""
     code = (

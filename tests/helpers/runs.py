@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -32,9 +30,9 @@ DECIDED = {
 
 
 def fit_command(settings: Iterable[str], out: Path, name: str, steps: int, every: int) -> list[str]:
-    """The words after ``python -m benchmark`` for a run in OUT/task/model/NAME, without a progress bar."""
+    """The words after ``python -m benchmark`` for a run in OUT/task/model/NAME, without bar and picture."""
     protocol = [f"--protocol.max_steps={steps}", f"--protocol.eval_every={every}", "--optimizer.warmup_steps=7"]
-    quiet = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--picture=false"]
     return ["fit", *settings, *protocol, *quiet, "--seed=3", f"--out={out}", f"--name={name}"]
 
 
@@ -55,14 +53,6 @@ def fit(settings: list[str], out: Path, name: str, steps: int, every: int, *more
 def resume(folder: Path) -> int:
     """Go on in this process: the exit code."""
     return main(["resume", str(folder)])
-
-
-def start(*words: str | Path, cwd: Path, **kwargs: Any) -> subprocess.Popen[str]:
-    """Start ``python -m benchmark WORDS`` as a process of one thread."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | kwargs.pop("env", {})
-    command = [sys.executable, "-m", "benchmark", *map(str, words)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | kwargs
-    return subprocess.Popen(command, cwd=cwd, env=environment, **pipes)
 
 
 def send_at(monkeypatch: pytest.MonkeyPatch, *steps: int, signum: int = signal.SIGINT, times: int = 1) -> None:
@@ -118,11 +108,3 @@ def assert_same(ours: Any, theirs: Any, where: str) -> None:
         assert torch.equal(ours, theirs), where
     else:
         assert ours == theirs, where
-
-
-def main_process(words: list[str], output: Path) -> None:
-    """The body of a process: ``python -m benchmark WORDS``, everything it says appended to a file."""
-    with open(output, "ab", buffering=0) as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.exit(main(words))

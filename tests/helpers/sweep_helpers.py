@@ -1,21 +1,14 @@
-"""A tiny suite, its plan, and sweeps in processes that can be killed."""
+"""A tiny suite, what a sweep of it shows, and what it leaves."""
 
-import multiprocessing
-import sys
-import time
-from collections.abc import Callable, Sequence
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from benchmark.sweeps.engines.server import start_server
 from benchmark.sweeps.plan import Plan, Unit
 from benchmark.sweeps.progress import Progress
 from benchmark.training.folder.layout import RECORD
 from leaderboard.records.record import Record
 from leaderboard.records.record_files import find_records
-from tests.helpers.runs import DECIDED, main_process
+from tests.helpers.runs import DECIDED
 
 SUITE = """# Two cells that take less than a second.
 cells:
@@ -32,8 +25,6 @@ architectures:
   transformer: {model: {n_heads: 2}, lr: {lm: 1e-3, ca: 2e-3}}
   mlp_mixer: {lr: {lm: 3e-3}}
 """
-PATIENCE_S = 120.0
-
 LONG = """# A run that takes minutes, with a checkpoint after every evaluation.
 model: {class_path: transformer, init_args: {d_model: 16, n_layers: 1, n_heads: 2}}
 data: {class_path: lm, init_args: {state_size: 4, n_nonzero: 2, batch_size: 8, eval_sequences: 20}}
@@ -76,37 +67,3 @@ def decided(records: dict[str, Record]) -> dict[str, Any]:
 def folders_of(plan: Plan) -> set[str]:
     """The run folders of a plan."""
     return {str(entry.unit(seed).folder) for entry, seed in plan.runs()}
-
-
-def until(what: Callable[[], object]) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.02)
-
-
-def in_process(words: Sequence[str | Path], output: Path, site: Path | None = None) -> ForkServerProcess:
-    """Start ``python -m benchmark WORDS`` in a process from this one's fork server; its own runs come from there too.
-
-    Python would start another fork server in it, whose imports cost more than everything that is tested here.
-    """
-    start_server()
-    server = forkserver._forkserver
-    names = ("_forkserver_address", "_forkserver_authkey")
-    state = {name: getattr(server, name) for name in names if hasattr(server, name)}
-    process = multiprocessing.get_context("forkserver").Process(
-        target=_main_of_the_same_server, args=(list(map(str, words)), output, state, site)
-    )
-    process.start()
-    return process
-
-
-def _main_of_the_same_server(words: list[str], output: Path, state: dict[str, Any], site: Path | None) -> None:
-    server = forkserver._forkserver
-    for name, value in state.items():
-        setattr(server, name, value)
-    server.ensure_running = forkserver.ensure_running = lambda: None  # type: ignore[method-assign]
-    if site is not None:
-        sys.path.insert(0, str(site))
-    main_process(words, output)

@@ -15,44 +15,36 @@ from tests.helpers.runs import LM, fit, record_of
 
 ARCHITECTURE_NAMES, TASK_NAMES = (", ".join(sorted(names)) for names in (ARCHITECTURES, TASKS))
 GOOD = ["--model", "transformer", "--data", "lm"]
-MISTAKES = [
-    (["--model", "transfomer", "--data", "lm"], "unknown architecture 'transfomer' for --model: did you mean transf"),
-    (["--model", "nonsense", "--data", "lm"], f"for --model: known names are {ARCHITECTURE_NAMES}"),
-    (
-        ["--model", "transformer", "--data", "lmm"],
-        f"unknown task 'lmm' for --data: did you mean lm? known names are {TASK_NAMES}",
-    ),
-    (["--model", "transformer"], f"--data NAME is missing: known names are {TASK_NAMES}"),
-    (["--data", "lm"], f"--model NAME is missing: known names are {ARCHITECTURE_NAMES}"),
-    ([*GOOD, "--model.n_hedas", "4"], "unknown option --model.n_hedas: did you mean --model.n_heads"),
-    ([*GOOD, "--data.state_sise", "4"], "unknown option --data.state_sise: did you mean --data.state_size"),
-    ([*GOOD, "--optimizer.lrr", "4"], "unknown option --optimizer.lrr: did you mean --optimizer.lr"),
-    ([*GOOD, "--optimzer.lr", "4"], "unknown option --optimzer.lr: did you mean --optimizer.lr"),
-    ([*GOOD, "--trainer.max_steps", "4"], "unknown option --trainer.max_steps: here it is --protocol.max_steps"),
-    ([*GOOD, "--model.n_heads", "five"], "--model.n_heads: expected int, got value: five"),
-    ([*GOOD, "--model.positions", "learnt"], "--model.positions: expected one of ['learned', 'rotary', 'none'], got"),
-    ([*GOOD, "--seed", "-1"], "--seed must not be negative, got -1"),
-    (
-        [*GOOD, "--data.state_size", "4", "--data.n_nonzero", "5"],
-        "n_nonzero=5 ones do not fit in a row of state_size=4",
-    ),
-    ([*GOOD, "--data.state_size", "0"], "state_size must be at least 1, got 0"),
-    ([*GOOD, "--data.n_states", "1"], "n_states must be at least 2, got 1"),
-    (["--model", "transformer", "--data", "ca", "--data.window", "4"], "window"),
-    (["--model", "transformer", "--data", "ca", "--data.window", "19"], "window"),
-    (["--model", "transformer", "--data", "ca", "--data.n_colors", "1"], "n_colors must be at least 2, got 1"),
-    ([*GOOD, "--data.tokens_per_step", "5"], "tokens_per_step=5 is less than one sequence of 32 tokens"),
-    (
-        [*GOOD, "--model.n_heads", "5"],
-        "model.n_heads = 5 does not divide model.d_model = 128; the nearest that does is 4",
-    ),
-    ([*GOOD, "--model.vocab_size", "3"], "model.vocab_size follows from the task: leave it out"),
-    ([*GOOD, "--data.task_seed", "3"], "--data.task_seed: here it is --task_seed"),
-    ([*GOOD, "--optimizer.lr", "-1"], "optimizer.lr must be positive, got -1"),
-    ([*GOOD, "--protocol.eval_every", "0"], "protocol.eval_every must be in 1..max_steps = 10000, got 0"),
-    ([*GOOD, "--name", "../x"], "name '../x' is not a plain folder name"),
-    ([*GOOD, "--ckpt_path", "no.ckpt"], "no.ckpt: cannot be read: No such file or directory"),
-    (["--config", "no.yaml"], "--config: File does not exist: "),
+CA = ["--model", "transformer", "--data", "ca"]
+MISTAKES: list[tuple[list[str], tuple[str, ...]]] = [
+    (["--model", "transfomer", "--data", "lm"], ("--model", "'transfomer'", "did you mean transformer")),
+    (["--model", "nonsense", "--data", "lm"], ("--model", ARCHITECTURE_NAMES)),
+    (["--model", "transformer", "--data", "lmm"], ("--data", "'lmm'", "did you mean lm?", TASK_NAMES)),
+    (["--model", "transformer"], ("--data", "missing", TASK_NAMES)),
+    (["--data", "lm"], ("--model", "missing", ARCHITECTURE_NAMES)),
+    ([*GOOD, "--model.n_hedas", "4"], ("--model.n_hedas", "did you mean --model.n_heads")),
+    ([*GOOD, "--data.state_sise", "4"], ("--data.state_sise", "did you mean --data.state_size")),
+    ([*GOOD, "--optimizer.lrr", "4"], ("--optimizer.lrr", "did you mean --optimizer.lr")),
+    ([*GOOD, "--optimzer.lr", "4"], ("--optimzer.lr", "did you mean --optimizer.lr")),
+    ([*GOOD, "--trainer.max_steps", "4"], ("--trainer.max_steps", "--protocol.max_steps")),
+    ([*GOOD, "--model.n_heads", "five"], ("--model.n_heads", "int", "five")),
+    ([*GOOD, "--model.positions", "learnt"], ("--model.positions", "learned", "rotary", "none", "learnt")),
+    ([*GOOD, "--seed", "-1"], ("--seed", "-1")),
+    ([*GOOD, "--data.state_size", "4", "--data.n_nonzero", "5"], ("n_nonzero=5", "state_size=4")),
+    ([*GOOD, "--data.state_size", "0"], ("state_size", "at least 1", "0")),
+    ([*GOOD, "--data.n_states", "1"], ("n_states", "at least 2", "1")),
+    ([*CA, "--data.window", "4"], ("window",)),
+    ([*CA, "--data.window", "19"], ("window",)),
+    ([*CA, "--data.n_colors", "1"], ("n_colors", "at least 2", "1")),
+    ([*GOOD, "--data.tokens_per_step", "5"], ("tokens_per_step=5", "32 tokens")),
+    ([*GOOD, "--model.n_heads", "5"], ("model.n_heads = 5", "model.d_model = 128", "4")),
+    ([*GOOD, "--model.vocab_size", "3"], ("model.vocab_size", "task")),
+    ([*GOOD, "--data.task_seed", "3"], ("--data.task_seed", " --task_seed")),
+    ([*GOOD, "--optimizer.lr", "-1"], ("optimizer.lr", "positive", "-1")),
+    ([*GOOD, "--protocol.eval_every", "0"], ("protocol.eval_every", "max_steps = 10000", "0")),
+    ([*GOOD, "--name", "../x"], ("name", "'../x'")),
+    ([*GOOD, "--ckpt_path", "no.ckpt"], ("no.ckpt", "No such file")),
+    (["--config", "no.yaml"], ("--config", "no.yaml")),
 ]
 
 
@@ -68,15 +60,19 @@ def complaint(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
     return code, err
 
 
-@pytest.mark.parametrize(("words", "line"), MISTAKES, ids=[" ".join(words[-2:]) for words, _ in MISTAKES])
+@pytest.mark.parametrize(("words", "named"), MISTAKES, ids=[" ".join(words[-2:]) for words, _ in MISTAKES])
 def test_a_mistake_is_one_line_and_leaves_nothing(
-    words: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    named: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, err = complaint(["fit", *words, "--out", "runs"], capsys)
     assert code == 2
     assert err.startswith("error: ")
-    assert line in err
+    assert all(name in err for name in named), err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -108,7 +104,8 @@ def test_the_output_must_be_a_folder_that_can_be_written(tmp_path: Path, capsys:
 
 
 def test_names_options_and_seeds_reach_the_record(tmp_path: Path) -> None:
-    code, folder = fit(LM, tmp_path, "a", 4, 2, "--init_seed=9", "--optimizer.lr=3e-4", "--model.mlp_ratio=2")
+    more = ["--init_seed=9", "--optimizer.lr=3e-4", "--model.mlp_ratio=2", "--picture=true"]
+    code, folder = fit(LM, tmp_path, "a", 4, 2, *more)
     assert code == 0
     record = record_of(folder)
     assert record.status == "censored"
@@ -173,8 +170,15 @@ def test_depth_follows_the_task_unless_given(tmp_path: Path) -> None:
         assert config["model"]["init_args"]["n_layers"] == depth
 
 
-@pytest.mark.parametrize("flag", ["--print_config", "--print_config=skip_default", "--print_config=skip_unset"])
-@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        ("fit", "--print_config"),
+        ("fit", "--print_config=skip_default"),
+        ("validate", "--print_config=skip_unset"),
+        ("test", "--print_config"),
+    ],
+)
 def test_what_is_printed_is_what_runs(
     command: str, flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,6 +199,7 @@ def test_an_incomplete_configuration_is_printed_as_it_is(capsys: pytest.CaptureF
     assert content["model"] is None and content["data"]["init_args"]["state_size"] == 16
 
 
+@pytest.mark.train
 def test_a_run_repeats_from_its_config(tmp_path: Path) -> None:
     """Twice the same losses, and the same batches: from config.yaml alone."""
     _, first = fit(LM, tmp_path, "a", 6, 2)
@@ -233,6 +238,7 @@ def test_every_config_is_understood_and_printed_as_it_runs(
     assert printed(["fit", "--config", str(file), "--print_config"], capsys) == content
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("command", ["validate", "test"])
 def test_validate_and_test_print_the_metrics(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, folder = fit(LM, tmp_path, "a", 20, 10)

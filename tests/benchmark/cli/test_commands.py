@@ -50,6 +50,7 @@ def test_help_shows_the_usage_and_loads_no_plugin(
     assert err == ""
 
 
+@pytest.mark.process
 def test_help_and_list_import_nothing_heavy(repository: Path, tmp_path: Path) -> None:
     light = [[], ["--help"], ["list"], ["lits"], *([name, "--help"] for name in COMMANDS if name not in LIGHTNING)]
     light += [["sweep", "--sede", "0-4"], ["sweep", "--suite", "lite", "--seeds", "4-0"]]
@@ -88,41 +89,45 @@ def test_a_misspelt_option_is_one_line(command: str, capsys: pytest.CaptureFixtu
     assert ended([command, *words]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert err.startswith(f"error: unknown option {wrong}: did you mean {right}"), err
+    assert wrong in err and f"did you mean {right}" in err, err
 
 
 @pytest.mark.parametrize(
-    ("word", "line"),
+    ("word", "named"),
     [
-        ("fitt", "unknown command 'fitt': did you mean fit? known names are fit, validate, test, "),
-        ("resum", "unknown command 'resum': did you mean resume?"),
-        ("zzz", "unknown command 'zzz': known names are fit, "),
-        ("--hlep", "unknown option --hlep: did you mean --help?"),
-        ("--seed", "unknown option --seed: see --help (options follow the command)"),
+        ("fitt", ("'fitt'", "did you mean fit?", "fit, validate, test, ")),
+        ("resum", ("'resum'", "did you mean resume?")),
+        ("zzz", ("'zzz'", "fit, validate, ")),
+        ("--hlep", ("--hlep", "did you mean --help?")),
+        ("--seed", ("--seed", "see --help", "follow the command")),
     ],
 )
-def test_a_misspelt_command_is_one_line(word: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_misspelt_command_is_one_line(word: str, named: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert ended([word, "more"]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert err.startswith(f"error: {line}"), err
+    assert err.startswith("error: ") and all(name in err for name in named), err
 
 
 @pytest.mark.parametrize(
-    ("words", "line"),
+    ("words", "named"),
     [
-        (["resume"], "RUN_FOLDER is missing: see --help"),
-        (["replay"], "RECORD is missing: see --help"),
-        (["list", "tasks"], "there is no place for 'tasks': see --help"),
-        (["fit", "tasks"], "there is no place for 'tasks': see --help"),
-        (["sweep", "--lr=3"], "unknown option --lr: see --help"),
-        (["fit", "--lr=3"], "unknown option --lr: here it is --optimizer.lr"),
+        (["resume"], ("RUN_FOLDER", "missing")),
+        (["replay"], ("RECORD", "missing")),
+        (["list", "tasks"], ("'tasks'",)),
+        (["fit", "tasks"], ("'tasks'",)),
+        (["sweep", "--lr=3"], ("--lr", "see --help")),
+        (["fit", "--lr=3"], ("--lr", "--optimizer.lr")),
     ],
-    ids=" ".join,
+    ids=str,
 )
-def test_a_word_too_many_or_too_few(words: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_word_too_many_or_too_few(
+    words: list[str], named: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert ended(words) == 2
-    assert capsys.readouterr() == ("", f"error: {line}\n")
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("error: ") and all(name in err for name in named), err
 
 
 def first_line(cls: type) -> str:

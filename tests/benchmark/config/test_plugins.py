@@ -1,13 +1,14 @@
-import os
-import subprocess
-import sys
+"""Plugins: packages that declare an entry point bring architectures, and a broken one does no harm."""
+
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmark.config import plugins
-from leaderboard.records.record import read_record
+from tests.helpers.processes import PATIENCE_S, in_process
+from tests.helpers.runs import LM, fit_command, record_of, run_folder
 
 
 def test_one_that_fails_warns_and_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,35 +45,37 @@ def install(folder: Path, name: str, source: str) -> None:
     (info / "entry_points.txt").write_text(f"[emergence_benchmark.architectures]\n{name} = {name}\n")
 
 
+@pytest.mark.process
 def test_an_installed_package_brings_an_architecture_and_a_broken_one_only_a_warning(
-    tmp_path: Path, repository: Path
+    tmp_path: Path, started: list[Any]
 ) -> None:
     site, out = tmp_path / "site", tmp_path / "runs"
     site.mkdir()
     install(site, "good_plugin", GOOD)
     install(site, "broken_plugin", "raise RuntimeError('no such\\nkernel')")
     install(site, "greedy_plugin", GOOD.replace("outsider", "transformer"))
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), str(repository)])}
 
-    def benchmark(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "benchmark", *words]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    def benchmark(*words: str) -> tuple[list[str], list[str]]:
+        """The warnings of a command, and its other lines."""
+        output = tmp_path / words[0]
+        process = in_process(words, output, site=site)
+        started.append(process)
+        process.join(PATIENCE_S)
+        lines = output.read_text().splitlines()
+        assert process.exitcode == 0, lines
+        warnings = [line for line in lines if line.startswith("warning: ")]
+        return warnings, [line for line in lines if line not in warnings]
 
-    protocol = ["--protocol.max_steps=2", "--protocol.eval_every=1", f"--out={out}", "--name=a"]
-    tiny = ["--data=lm", "--data.state_size=4", "--data.n_nonzero=2", "--data.batch_size=4"]
-    done = benchmark("fit", "--model=outsider", "--model.depth=3", *tiny, *protocol)
-    assert done.returncode == 0, done.stderr
-    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    settings = ["--model=outsider", "--model.depth=3", *LM[4:]]
+    warnings, _ = benchmark(*fit_command(settings, out, "a", 2, 1))
     assert len(warnings) == 2
     assert any("plugin broken_plugin" in line and "RuntimeError: no such kernel" in line for line in warnings)
     assert any("plugin greedy_plugin" in line and "'transformer'" in line for line in warnings)
-    listed = benchmark("list")
-    assert listed.returncode == 0
-    assert sum(line.startswith("warning: plugin ") for line in listed.stderr.splitlines()) == 2
-    lines = listed.stdout.splitlines()
+    warnings, lines = benchmark("list")
+    assert sum(line.startswith("warning: plugin ") for line in warnings) == 2
     assert [line.split(maxsplit=2) for line in lines if "[" in line] == [
         ["architecture", "outsider", "From another package. [good_plugin]"]
     ]
     assert {line.split()[1] for line in lines} >= {"outsider", "transformer", "lm", "lite"}
-    record = read_record(out / "lm" / "outsider" / "a" / "record.json")
+    record = record_of(run_folder(out, settings, "a"))
     assert (record.architecture.name, record.architecture.config) == ("outsider", {"d_model": 8, "depth": 3})

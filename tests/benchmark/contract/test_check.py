@@ -117,7 +117,7 @@ def test_an_honest_file_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert run(capsys, "planted", "--fast")[0] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.train
 def test_the_documented_example_passes(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (repository / "docs/how-to/add-an-architecture.md").read_text()
     (source,) = re.findall(r"```python\n# running_mean.py\n(.*?)```", text, re.DOTALL)

@@ -15,7 +15,6 @@ from architectures import ARCHITECTURES
 from benchmark.__main__ import main
 from benchmark.contract import scaffold
 from leaderboard.records.record import read_record
-from tests.helpers.runs import start
 
 
 @pytest.fixture
@@ -62,19 +61,22 @@ def test_parameter_count_of_the_template(template: ModuleType) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_a_new_architecture_works_at_once(repository: Path, tmp_path: Path) -> None:
     """In a copy of the checkout: new, then check in full, and fit with the YAML file."""
     for room in ("architectures", "benchmark", "datamodules", "leaderboard", "configs"):
         shutil.copytree(repository / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__", "results"))
     shutil.copy(repository / "pyproject.toml", tmp_path)
 
-    def benchmark(*words: str) -> str:
-        process = start(*words, cwd=tmp_path)
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output
-        return output
+    def benchmark(*commands: list[str]) -> str:
+        """What the commands say, one after another in one process of the copy."""
+        code = f"from benchmark.__main__ import main\nfor words in {commands!r}:\n    assert main(words) == 0, words"
+        process = [sys.executable, "-c", code]
+        done = subprocess.run(process, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
-    output = benchmark("new", "sketched_model")
+    output = benchmark(["new", "sketched_model"])
     assert "next     python -m benchmark check sketched_model\n" in output
     written = [
         "architectures/sketched_model.py",
@@ -82,10 +84,6 @@ def test_a_new_architecture_works_at_once(repository: Path, tmp_path: Path) -> N
         "configs/arch/sketched_model_parameters.yaml",
     ]
     assert all(str(tmp_path / name) in output for name in written)
-    output = benchmark("check", "sketched_model")
-    assert "overfits                   passed" in output
-    assert "streaming                  passed" in output
-    assert output.endswith("sketched_model: nothing failed\n")
     tiny = ["--data=lm", "--data.state_size=4", "--data.n_nonzero=2", "--data.batch_size=4"]
     settings = [
         "--model=sketched_model",
@@ -93,7 +91,11 @@ def test_a_new_architecture_works_at_once(repository: Path, tmp_path: Path) -> N
         *tiny,
         "--trainer.accelerator=cpu",
     ]
-    benchmark("fit", *settings, "--protocol.max_steps=2", "--protocol.eval_every=1", "--name=a")
+    fit = ["fit", *settings, "--protocol.max_steps=2", "--protocol.eval_every=1", "--name=a", "--picture=false"]
+    output = benchmark(["check", "sketched_model"], fit)
+    assert "overfits                   passed" in output
+    assert "streaming                  passed" in output
+    assert "\nsketched_model: nothing failed\n" in output
     record = read_record(tmp_path / "runs" / "lm" / "sketched_model" / "a" / "record.json")
     assert (record.architecture.name, record.steps, record.status) == ("sketched_model", 2, "censored")
     assert_style((tmp_path / written[0]).read_text(), written[0], repository)
@@ -107,6 +109,7 @@ def assert_style(source: str, name: str, repository: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["a", "abcdefghijklmnopqrstuvwx"])
 def test_names_of_any_length_keep_the_style(name: str, repository: Path) -> None:
     assert_style(scaffold.rendered(name), f"architectures/{name}.py", repository)

@@ -58,6 +58,7 @@ def test_a_step_is_the_one_of_the_harness() -> None:
     assert not torch.equal(step.tokens(), first)
 
 
+@pytest.mark.train
 def test_ensembles_are_measured_alone_and_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a clock of our own: a call a second, so that n seeds make n seed-steps a second."""
     calls = []
@@ -101,6 +102,7 @@ def test_the_table_worked_out_by_hand() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Real processes: every figure of the row is there, and positive."""
     (suite := tmp_path / "tiny.yaml").write_text(SUITE)

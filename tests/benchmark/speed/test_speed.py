@@ -166,6 +166,7 @@ def planted() -> Iterator[None]:
     del ARCHITECTURES["broken"]
 
 
+@pytest.mark.train
 @pytest.mark.usefixtures("planted")
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     order = list[tuple[str, int]]()

@@ -88,6 +88,7 @@ def locks(out: Path) -> list[Path]:
     return [path for path in out.rglob(".*lock") if is_taken(path)]
 
 
+@pytest.mark.process
 def test_every_unit_once_seed_after_seed_and_then_nothing(plan: Plan, finished: Path, tmp_path: Path) -> None:
     engine = CopyingEngine(tmp_path, finished, slots=2)
     driver, display = drive(plan, tmp_path, engine)

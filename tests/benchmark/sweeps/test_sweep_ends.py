@@ -14,8 +14,9 @@ from benchmark.sweeps.state import make_folder
 from benchmark.training.folder.checkpoint import CHECKPOINT
 from benchmark.training.folder.lock import LOCK, is_taken, training_in
 from tests.benchmark.config.test_plugins import install
-from tests.helpers.runs import record_of, resume, start
-from tests.helpers.sweep_helpers import LONG, PATIENCE_S, SUITE, in_process, records_of, until
+from tests.helpers.processes import PATIENCE_S, in_process, start, until
+from tests.helpers.runs import record_of, resume
+from tests.helpers.sweep_helpers import LONG, SUITE, records_of
 
 
 @pytest.fixture
@@ -25,6 +26,7 @@ def suite(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.train
 def test_a_folder_in_use_is_refused_with_its_own_exit_code(
     suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -42,7 +44,7 @@ def test_a_folder_in_use_is_refused_with_its_own_exit_code(
     assert not is_taken(folder / LOCK)
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_when_the_driver_is_gone_its_workers_end_in_order(tmp_path: Path, started: list[Any]) -> None:
     (tmp_path / "long.yaml").write_text(LONG)
     words: list[str | Path] = [
@@ -88,13 +90,13 @@ class Failing(SequenceModel):
 '''
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_what_fails_stops_nothing_else(suite: Path, tmp_path: Path, started: list[Any]) -> None:
     site, out = tmp_path / "site", tmp_path / "out"
     site.mkdir()
     install(site, "failing_plugin", FAILING)
     words = ["sweep", f"--suite={suite}", "--models=failing,transformer", "--cells=lm4", "--seeds=0-1"]
-    process = in_process([*words, "--jobs=2", f"--out={out}"], tmp_path / "output", site)
+    process = in_process([*words, "--jobs=2", f"--out={out}"], tmp_path / "output", site=site)
     started.append(process)
     process.join(PATIENCE_S)
     text = (tmp_path / "output").read_text()
@@ -111,7 +113,7 @@ def test_what_fails_stops_nothing_else(suite: Path, tmp_path: Path, started: lis
     assert "Traceback" not in text
     # The same command tries again, and a crash of the interpreter is one more kind of failure.
     words += ["--grid=model.crash=true"]
-    process = in_process([*words, "--models=failing", "--seeds=0", f"--out={out}"], tmp_path / "output", site)
+    process = in_process([*words, "--models=failing", "--seeds=0", f"--out={out}"], tmp_path / "output", site=site)
     started.append(process)
     process.join(PATIENCE_S)
     text = (tmp_path / "output").read_text()
@@ -120,7 +122,7 @@ def test_what_fails_stops_nothing_else(suite: Path, tmp_path: Path, started: lis
     assert "Fatal Python error: Aborted" in next(out.glob("tiny/lm4,*/failing/seed0/log.txt")).read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_ctrl_c_in_a_terminal(tmp_path: Path, repository: Path, started: list[Any]) -> None:
     """The whole process group gets it, as from a terminal: driver, fork server and workers."""
     (tmp_path / "long.yaml").write_text(LONG)

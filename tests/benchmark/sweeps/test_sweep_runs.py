@@ -17,16 +17,10 @@ from benchmark.sweeps.engines.local import LocalEngine
 from benchmark.sweeps.engines.worker import LOG
 from benchmark.sweeps.plan import Plan, make_plan
 from benchmark.training.folder.lock import LOCK, is_taken
-from tests.helpers.sweep_helpers import (
-    PATIENCE_S,
-    SUITE,
-    Quiet,
-    decided,
-    folders_of,
-    in_process,
-    records_of,
-    until,
-)
+from tests.helpers.processes import PATIENCE_S, in_process, until
+from tests.helpers.sweep_helpers import SUITE, Quiet, decided, folders_of, records_of
+
+pytestmark = pytest.mark.process
 
 SEEDS = tuple(range(4))
 
@@ -66,7 +60,6 @@ def assert_whole(out: Path, plan: Plan, undisturbed: Path) -> None:
     assert not list(out.rglob("*.tmp"))
 
 
-@pytest.mark.slow
 def test_records_name_suite_and_cell_and_logs_are_kept(undisturbed: Path, plan: Plan) -> None:
     records = records_of(undisturbed)
     assert records.keys() == folders_of(plan)
@@ -80,7 +73,6 @@ def test_records_name_suite_and_cell_and_logs_are_kept(undisturbed: Path, plan: 
         assert "censored" in (undisturbed / name / LOG).read_text()
 
 
-@pytest.mark.slow
 def test_one_at_a_time_is_the_same_and_a_restart_does_what_is_missing(
     undisturbed: Path, suite: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,7 +95,6 @@ def test_one_at_a_time_is_the_same_and_a_restart_does_what_is_missing(
     assert decided(ours) == decided({name: reference[name] for name in ours})
 
 
-@pytest.mark.slow
 def test_workers_killed_at_random_moments(plan: Plan, undisturbed: Path, tmp_path: Path) -> None:
     engine = LocalEngine(tmp_path, 2)
     moments, kills = random.Random(0), 0
@@ -131,7 +122,6 @@ def test_workers_killed_at_random_moments(plan: Plan, undisturbed: Path, tmp_pat
     assert_whole(tmp_path, plan, undisturbed)
 
 
-@pytest.mark.slow
 def test_the_driver_killed_at_random_moments(
     plan: Plan, words: list[str], undisturbed: Path, tmp_path: Path, started: list[Any]
 ) -> None:
@@ -151,7 +141,6 @@ def test_the_driver_killed_at_random_moments(
     assert_whole(out, plan, undisturbed)
 
 
-@pytest.mark.slow
 def test_two_drivers_share_the_work(
     plan: Plan, words: list[str], undisturbed: Path, tmp_path: Path, started: list[Any]
 ) -> None:

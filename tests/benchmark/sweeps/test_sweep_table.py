@@ -48,6 +48,7 @@ def shown(table: object, **kwargs: int) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in capture.get().splitlines() if "│" in line]
 
 
+@pytest.mark.train
 def test_time_left(plan: Plan, record: Record) -> None:
     progress = Progress(plan)
     first, second, *others = plan.entries

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,11 +26,11 @@ from benchmark.training.folder.checkpoint import CHECKPOINT, Checkpointer, read_
 from benchmark.training.folder.layout import RECORD
 from benchmark.training.module import EmergenceModule
 from datamodules import Rows, TaskDataModule
-from tests.helpers.groups import Group, Member, by_slurm, nothing, runner_of_two
-from tests.helpers.runs import LM, assert_same_run, curves_of, fit, fit_command, record_of, run_folder, send_at, start
+from tests.helpers.processes import Member, by_slurm, in_two_processes, nothing, start
+from tests.helpers.runs import LM, assert_same_run, curves_of, fit, fit_command, record_of, run_folder, send_at
 
 STEPS, EVERY = 60, 25
-DDP = ["--trainer.strategy=ddp", "--trainer.devices=2", "--picture=false"]
+DDP = ["--trainer.strategy=ddp", "--trainer.devices=2"]
 SAME = {
     "status", "architecture", "task", "protocol", "protocol_hash", "optimizer", "seeds", "hits", "steps", "tokens",
     "parameters", "state_bytes", "flops_per_token", "precision", "first_batch_hash", "ensemble_size",
@@ -67,9 +68,13 @@ def failing(output: Path) -> None:
     pytest.MonkeyPatch().setattr(EmergenceModule, "training_step", fail)
 
 
+Group = Callable[..., list[Member]]
+
+
 @pytest.fixture(scope="module")
 def group(tmp_path_factory: pytest.TempPathFactory) -> Group:
-    return runner_of_two(tmp_path_factory, "tests.benchmark.training.test_ddp")
+    """What runs a command in two processes, with a folder for what they say."""
+    return lambda words, *args, **more: in_two_processes(words, tmp_path_factory.mktemp("members"), *args, **more)
 
 
 def command(out: Path, name: str, *more: str) -> list[str]:
@@ -92,7 +97,7 @@ def together(group: Group, tmp_path_factory: pytest.TempPathFactory) -> tuple[li
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run in one process."""
-    code, folder = fit(LM, tmp_path_factory.mktemp("alone"), "a", STEPS, EVERY, "--picture=false")
+    code, folder = fit(LM, tmp_path_factory.mktemp("alone"), "a", STEPS, EVERY)
     assert code == 0
     return folder
 
@@ -107,6 +112,7 @@ def assert_like_alone(folder: Path, alone: Path) -> None:
     assert files_in(folder.parents[2]) == files_in(alone.parents[2]), "one run folder, and nothing beside it"
 
 
+@pytest.mark.process
 def test_the_run_of_one_process(together: tuple[list[Member], Path], alone: Path) -> None:
     (first, second), folder = together
     assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
@@ -115,6 +121,7 @@ def test_the_run_of_one_process(together: tuple[list[Member], Path], alone: Path
     assert second.output == ""
 
 
+@pytest.mark.process
 def test_processes_share_every_batch_and_nothing_else(together: tuple[list[Member], Path]) -> None:
     (first, second), _ = together
     trained = [[row for row in rows if row[0] == "train"] for rows in (first.rows, second.rows)]
@@ -124,6 +131,7 @@ def test_processes_share_every_batch_and_nothing_else(together: tuple[list[Membe
     assert held_out[0] == held_out[1] == [("eval", 0, 8), ("eval", 8, 16), ("eval", 16, 20)] * (1 + STEPS // EVERY)
 
 
+@pytest.mark.process
 def test_tasks_of_slurm(group: Group, alone: Path, tmp_path: Path) -> None:
     nodes = [*command(tmp_path, "a"), "--trainer.devices=1", "--trainer.num_nodes=2"]
     members = group(nodes, environments=by_slurm)
@@ -131,6 +139,7 @@ def test_tasks_of_slurm(group: Group, alone: Path, tmp_path: Path) -> None:
     assert_like_alone(run_folder(tmp_path, LM, "a"), alone)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("signalled", [0, 1])
 def test_a_signal_to_any_process_ends_all(
     signalled: int, group: Group, together: tuple[list[Member], Path], tmp_path: Path
@@ -148,6 +157,7 @@ def test_a_signal_to_any_process_ends_all(
     assert_same_run(folder, together[1])
 
 
+@pytest.mark.process
 def test_a_run_that_diverges(group: Group, tmp_path: Path) -> None:
     settings = [*command(tmp_path, "a"), "--optimizer.lr=1e38", "--optimizer.clip_norm=0"]
     first, second = group(settings)
@@ -155,6 +165,7 @@ def test_a_run_that_diverges(group: Group, tmp_path: Path) -> None:
     assert record_of(run_folder(tmp_path, LM, "a")).status == "diverged"
 
 
+@pytest.mark.process
 def test_an_error_in_another_process(group: Group, tmp_path: Path) -> None:
     """The first one, which waits for it, notices, and its record says that the run ended in an error."""
     first, second = group(command(tmp_path, "a"), (nothing, failing))
@@ -163,6 +174,7 @@ def test_an_error_in_another_process(group: Group, tmp_path: Path) -> None:
     assert record_of(run_folder(tmp_path, LM, "a")).status == "error"
 
 
+@pytest.mark.process
 def test_an_error_in_the_model_of_both(group: Group, tmp_path: Path) -> None:
     first, second = group(command(tmp_path, "a"), (failing, failing))
     assert (first.exit_code, second.exit_code) == (1, 0), first.output + second.output
@@ -170,6 +182,7 @@ def test_an_error_in_the_model_of_both(group: Group, tmp_path: Path) -> None:
     assert (record.status, record.error) == ("error", "RuntimeError: the state has the wrong shape")
 
 
+@pytest.mark.process
 def test_ending_the_others_is_not_taken_for_their_failure() -> None:
     """Lightning's observer, which would kill this process, finds nobody left to observe."""
     launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=2, num_nodes=1)
@@ -207,6 +220,7 @@ class FailsInTheSecond(Callback):
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_an_error_in_the_process_that_lightning_starts(tmp_path: Path, repository: Path) -> None:
     """Lightning kills the first process when another fails: it must have written its record by then."""
     more = ["--trainer.callbacks+=tests.benchmark.training.test_ddp.FailsInTheSecond"]
@@ -218,6 +232,7 @@ def test_an_error_in_the_process_that_lightning_starts(tmp_path: Path, repositor
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_the_command_line(tmp_path: Path, repository: Path) -> None:
     """Ctrl-C, which reaches both processes, then resume: Lightning repeats either command line for the second one."""
     words = [*fit_command(LM, tmp_path, "a", 400, 100), *DDP, "--trainer.enable_progress_bar=true"]
@@ -246,7 +261,7 @@ def test_each_task_of_a_job_has_a_run_of_its_own(tmp_path: Path, monkeypatch: py
     for name, value in by_slurm(0)[1].items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(rank_zero_only, "rank", 1)  # as Lightning reads it off SLURM_PROCID when it is imported
-    code, folder = fit(LM, tmp_path, "a", 5, 5, "--trainer.devices=1", "--picture=false")
+    code, folder = fit(LM, tmp_path, "a", 5, 5, "--trainer.devices=1")
     assert (code, record_of(folder).status) == (0, "censored")
 
 

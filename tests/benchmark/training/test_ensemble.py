@@ -113,6 +113,7 @@ def worst(actual: Tensor, expected: Tensor) -> float:
     return ((actual - expected).abs() / expected.abs()).max().item()
 
 
+@pytest.mark.train
 @every_architecture
 def test_each_seed_is_the_run_that_it_is_alone(cls: type[SequenceModel], options: dict[str, str]) -> None:
     """Also the ones that go on when another is dropped half way.
@@ -136,6 +137,7 @@ def test_each_seed_is_the_run_that_it_is_alone(cls: type[SequenceModel], options
     assert worst(first_half[:, 1], train_alone(models[1], 1, half)) < TOLERANCE
 
 
+@pytest.mark.train
 @every_plain_architecture
 def test_one_after_another_is_the_same(cls: type[SequenceModel], options: dict[str, str]) -> None:
     """The two ways to run an ensemble, over a few steps."""

@@ -3,6 +3,8 @@
 import re
 import shutil
 import signal
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from tests.helpers.runs import (
     LM,
     assert_same,
     curves_of,
+    fit,
     fit_command,
     record_of,
     resume,
@@ -43,39 +46,72 @@ def ensemble(
 ) -> tuple[int, Path]:
     """Run in this process: the exit code and the run folder of the ensemble."""
     words = [word for word in fit_command(settings, out, "many", steps, every) if not word.startswith("--seed=")]
-    return main([*words, f"--seeds={seeds}", "--picture=false", *more]), run_folder(out, settings, "many")
+    return main([*words, f"--seeds={seeds}", *more]), run_folder(out, settings, "many")
 
 
-def alone(settings: list[str], out: Path, seed: int, steps: int, every: int, *more: str) -> Path:
-    """The run folder of one seed alone."""
-    name = f"alone{seed}"
-    words = [word for word in fit_command(settings, out, name, steps, every) if not word.startswith("--seed=")]
-    assert main([*words, f"--seed={seed}", "--picture=false", *more]) in {0, 3}
-    return run_folder(out, settings, name)
+Alone = Callable[..., Path]
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    """What gives the folder of the run of one seed alone, trained once."""
+
+    @cache
+    def trained(settings: tuple[str, ...], seed: int, steps: int, every: int, *more: str) -> Path:
+        code, folder = fit(list(settings), tmp_path_factory.mktemp("alone"), "a", steps, every, f"--seed={seed}", *more)
+        assert code in {0, 3}
+        return folder
+
+    return lambda settings, *rest: trained(tuple(settings), *rest)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an ensemble that has ended, to look at."""
+    return ensemble(LM, tmp_path_factory.mktemp("ended"), 40, 10)[1]
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
+    """The folder of an ensemble whose seeds are solved at different steps, to look at; how many train in each step."""
+    sizes: list[int] = []
+    step = Step.gradients
+
+    def counted(self: Step) -> None:
+        sizes.append(len(self.loss_E))
+        step(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Step, "gradients", counted)
+        code, folder = ensemble([*LM, *FAST], tmp_path_factory.mktemp("solved"), 400, 25, seeds="0-3")
+    assert code == 0
+    return folder, sizes
+
+
+@pytest.mark.train
 @pytest.mark.parametrize("settings", [LM, CA], ids=["lm", "ca"])
-def test_each_seed_has_the_record_it_has_alone(settings: list[str], tmp_path: Path) -> None:
-    code, folder = ensemble(settings, tmp_path, 60, 20)
+def test_each_seed_has_the_record_it_has_alone(settings: list[str], alone: Alone, tmp_path: Path) -> None:
+    code, folder = ensemble(settings, tmp_path, 40, 10)
     assert code == 0
     for seed in SEEDS:
-        ours, theirs = record_of(folder / f"seed{seed}"), record_of(alone(settings, tmp_path, seed, 60, 20))
+        ours, theirs = record_of(folder / f"seed{seed}"), record_of(reference := alone(settings, seed, 40, 10))
         assert ours.model_dump(include=ALONE) == theirs.model_dump(include=ALONE)
         assert (ours.ensemble_size, theirs.ensemble_size) == (3, 1)
         assert len(ours.first_losses_nats) == 20
         np.testing.assert_allclose(ours.first_losses_nats, theirs.first_losses_nats, rtol=2e-5)
-        curves = [curves_of(folder / f"seed{seed}"), curves_of(run_folder(tmp_path, settings, f"alone{seed}"))]
+        curves = [curves_of(folder / f"seed{seed}"), curves_of(reference)]
         assert list(curves[0].columns) == list(curves[1].columns)
-        assert curves[0].step.tolist() == curves[1].step.tolist() == [0, 20, 40, 60]
+        assert curves[0].step.tolist() == curves[1].step.tolist() == [0, 10, 20, 30, 40]
         for name in ("loss_nats", "loss_scored_nats", "accuracy", "exact_match"):
             np.testing.assert_allclose(curves[0][name], curves[1][name], rtol=1e-3, atol=1e-3)
 
 
-def test_losses_are_not_rounded_to_16_bits(tmp_path: Path) -> None:
+@pytest.mark.train
+def test_losses_are_not_rounded_to_16_bits(alone: Alone, tmp_path: Path) -> None:
     """Autocast computes the loss in float32, for many seeds as for one."""
     _, folder = ensemble(LM, tmp_path, 4, 2, "--trainer.precision=bf16-mixed")
     for seed in SEEDS:
-        theirs = record_of(alone(LM, tmp_path, seed, 4, 2, "--trainer.precision=bf16-mixed"))
+        theirs = record_of(alone(LM, seed, 4, 2, "--trainer.precision=bf16-mixed"))
         first = record_of(folder / f"seed{seed}").first_losses_nats[0]
         assert first == pytest.approx(theirs.first_losses_nats[0], rel=1e-3)  # matrix products are rounded to 16 bits
         assert torch.tensor(first).bfloat16().item() != first
@@ -90,19 +126,10 @@ def test_seeds_differ_and_a_fixed_seed_holds_for_all(tmp_path: Path) -> None:
     assert records[0].first_losses_nats != records[1].first_losses_nats
 
 
-def test_a_solved_seed_stops_costing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.train
+def test_a_solved_seed_stops_costing(solved: tuple[Path, list[int]], alone: Alone) -> None:
     """What trains shrinks as seeds are solved, and those that go on go on as if nothing had happened."""
-    sizes: list[int] = []
-    step = Step.gradients
-
-    def counted(self: Step) -> None:
-        sizes.append(len(self.loss_E))
-        step(self)
-
-    monkeypatch.setattr(Step, "gradients", counted)
-    settings = [*LM, *FAST]
-    code, folder = ensemble(settings, tmp_path, 400, 25, seeds="0-3")
-    assert code == 0
+    folder, sizes = solved
     records = {seed: record_of(folder / f"seed{seed}") for seed in range(4)}
     assert {record.status for record in records.values()} == {"solved"}
     assert len({record.steps for record in records.values()}) > 1, "choose seeds that end at different steps"
@@ -110,7 +137,7 @@ def test_a_solved_seed_stops_costing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for i, size in enumerate(sizes):
         assert size == sum(record.steps > i for record in records.values())
     last = max(records, key=lambda seed: records[seed].steps)
-    reference = curves_of(alone(settings, tmp_path, last, 400, 25))
+    reference = curves_of(alone([*LM, *FAST], last, 400, 25))
     ours = curves_of(folder / f"seed{last}")
     rows = min(len(ours), len(reference), 5)  # trajectories drift apart slowly, as on two machines
     np.testing.assert_allclose(ours.loss_nats[:rows], reference.loss_nats[:rows], atol=0.02)
@@ -118,7 +145,10 @@ def test_a_solved_seed_stops_costing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert records[last].tokens_per_s == pytest.approx(tokens / records[last].wall_train_s)
 
 
-def test_a_diverged_seed_does_not_take_the_others_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.train
+def test_a_diverged_seed_does_not_take_the_others_along(
+    alone: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     built = EmergenceModule.configure_optimizers
 
     def poisoned(self: EmergenceModule) -> torch.optim.Optimizer:
@@ -145,36 +175,38 @@ def test_a_diverged_seed_does_not_take_the_others_along(tmp_path: Path, monkeypa
     assert all(np.isfinite(curves_of(folder / f"seed{seed}").loss_nats).all() for seed in SEEDS)
     monkeypatch.undo()
     for seed in (0, 2):
-        reference = record_of(alone(LM, tmp_path, seed, 40, 10))
+        reference = record_of(alone(LM, seed, 40, 10))
         final = records[seed].final
         assert final is not None and reference.final is not None
         assert final.loss_nats == pytest.approx(reference.final.loss_nats, rel=1e-3)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("step", [3, 30])
-def test_interrupted_and_resumed_as_if_undisturbed(step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_and_resumed_as_if_undisturbed(
+    step: int, ended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Bit for bit: the same computation in the same order."""
-    _, whole = ensemble(LM, tmp_path / "whole", 50, 10)
     send_at(monkeypatch, step)
-    code, folder = ensemble(LM, tmp_path, 50, 10)
+    code, folder = ensemble(LM, tmp_path, 40, 10)
     assert code == 128 + signal.SIGINT
     assert {record_of(folder / f"seed{seed}").status for seed in SEEDS} == {"interrupted"}
     monkeypatch.undo()
     assert resume(folder) == 0
-    ours, theirs = (torch.load(f / CHECKPOINT, weights_only=True) for f in (folder, whole))
+    ours, theirs = (torch.load(f / CHECKPOINT, weights_only=True) for f in (folder, ended))
     for name in ("global_step", "state_dict", "optimizer_states", "identity", "seeds"):
         assert_same(ours[name], theirs[name], name)
     for seed in SEEDS:
-        a, b = record_of(folder / f"seed{seed}"), record_of(whole / f"seed{seed}")
+        a, b = record_of(folder / f"seed{seed}"), record_of(ended / f"seed{seed}")
         assert a.model_dump(include=ALONE | {"first_losses_nats", "final"}) == b.model_dump(
             include=ALONE | {"first_losses_nats", "final"}
         )
 
 
-def test_resume_after_some_seeds_have_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.train
+def test_resume_after_some_seeds_have_ended(solved: tuple[Path, list[int]], tmp_path: Path) -> None:
     """A record that is there stays as it is; without a checkpoint the other seeds start again."""
-    settings = [*LM, *FAST]
-    _, folder = ensemble(settings, tmp_path, 400, 25, seeds="0-3")
+    folder = shutil.copytree(solved[0], tmp_path / "many")
     records = {seed: record_of(folder / f"seed{seed}") for seed in range(4)}
     shutil.rmtree(folder / "seed2")
     (folder / CHECKPOINT).unlink()
@@ -184,12 +216,13 @@ def test_resume_after_some_seeds_have_ended(tmp_path: Path, monkeypatch: pytest.
     assert again[2].first_losses_nats == pytest.approx(records[2].first_losses_nats, rel=2e-5)
 
 
+@pytest.mark.train
 def test_one_seed_of_many_cannot_go_on_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its folder holds its weights, not the state of its optimizer; and its record stays as it is."""
     send_at(monkeypatch, 3)
-    _, folder = ensemble(LM, tmp_path, 50, 10)
+    _, folder = ensemble(LM, tmp_path, 40, 10)
     monkeypatch.undo()
     before = record_of(folder / "seed1")
     assert resume(folder / "seed1") == 2
@@ -197,16 +230,16 @@ def test_one_seed_of_many_cannot_go_on_alone(
     assert record_of(folder / "seed1") == before and before.status == "interrupted"
 
 
-def test_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _, folder = ensemble(LM, tmp_path, 10, 5)
-    assert resume(folder) == 2
-    assert f"{folder}: all of its seeds have ended; there is nothing to resume" in capsys.readouterr().err
+@pytest.mark.train
+def test_nothing_to_resume(ended: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert resume(ended) == 2
+    assert f"{ended}: all of its seeds have ended; there is nothing to resume" in capsys.readouterr().err
 
 
-def test_weights_of_a_seed_can_be_examined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.train
+def test_weights_of_a_seed_can_be_examined(ended: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`validate` takes the checkpoint and the configuration in a seed's folder."""
-    _, folder = ensemble(LM, tmp_path, 10, 5)
-    seed = folder / "seed1"
+    seed = ended / "seed1"
     capsys.readouterr()
     assert main(["validate", f"--config={seed / CONFIG}", f"--ckpt_path={seed / CHECKPOINT}"]) == 0
     final = record_of(seed).final
@@ -240,9 +273,10 @@ def test_only_fit_trains_many_seeds(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "--seeds is for fit" in capsys.readouterr().err
 
 
+@pytest.mark.train
 @pytest.mark.filterwarnings("default:.*its seeds are computed one at a time")
 def test_what_cannot_be_mapped_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    alone: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An architecture that looks at values is trained all the same, one seed after another, to the same records."""
     cls = ARCHITECTURES["transformer"]
@@ -259,15 +293,16 @@ def test_what_cannot_be_mapped_says_so(
     assert len(lines) == 1 and lines[0].startswith("warning: transformer: its seeds are computed one at a time: ")
     monkeypatch.undo()
     for seed in SEEDS:
-        theirs = record_of(alone(LM, tmp_path, seed, 20, 10))
+        theirs = record_of(alone(LM, seed, 40, 10))
         np.testing.assert_allclose(
             record_of(folder / f"seed{seed}").first_losses_nats, theirs.first_losses_nats, rtol=2e-5
         )
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_first_batch_and_weights_are_those_of_the_seed_alone(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, alone: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bit for bit, through the command line, for every architecture."""
     started: list[dict[str, torch.Tensor]] = []
@@ -281,7 +316,7 @@ def test_first_batch_and_weights_are_those_of_the_seed_alone(
     code, folder = ensemble(settings, tmp_path, 5, 5, seeds="1,2")
     assert code == 0
     for i, seed in enumerate((1, 2)):
-        reference = record_of(alone(settings, tmp_path, seed, 5, 5))
+        reference = record_of(alone(settings, seed, 5, 5))
         ours = record_of(folder / f"seed{seed}")
         assert_same(started[i], started[2 + i], f"seed {seed}")
         assert ours.first_batch_hash == reference.first_batch_hash
@@ -311,9 +346,9 @@ def test_metrics_are_those_of_each_seed(task: Task) -> None:
         assert 0 < ours.metrics["exact_match"] < 1
 
 
-def test_configuration_of_a_seed_repeats_it(tmp_path: Path) -> None:
-    _, folder = ensemble(LM, tmp_path, 10, 5)
-    assert "seed: 2\n" in (folder / "seed2" / CONFIG).read_text()
-    assert main(["fit", f"--config={folder / 'seed2' / CONFIG}", "--name=again"]) == 0
+@pytest.mark.train
+def test_configuration_of_a_seed_repeats_it(ended: Path, tmp_path: Path) -> None:
+    assert "seed: 2\n" in (ended / "seed2" / CONFIG).read_text()
+    assert main(["fit", f"--config={ended / 'seed2' / CONFIG}", "--name=again", f"--out={tmp_path}"]) == 0
     again = record_of(run_folder(tmp_path, LM, "again"))
-    assert again.model_dump(include=ALONE) == record_of(folder / "seed2").model_dump(include=ALONE)
+    assert again.model_dump(include=ALONE) == record_of(ended / "seed2").model_dump(include=ALONE)

@@ -88,6 +88,7 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> Step:
     return step
 
 
+@pytest.mark.train
 def test_replayed_steps_train_as_plain_ones(captured: Step) -> None:
     plain = new_step()
     expected, losses = train(plain, 0, 12), train(captured, 0, 12)
@@ -105,6 +106,7 @@ def test_the_first_steps_are_plain(captured: Step) -> None:
     assert StandIn.captures == 1
 
 
+@pytest.mark.train
 def test_captured_anew_when_a_seed_ends(captured: Step) -> None:
     plain = new_step()
     for step in (plain, captured):
@@ -118,6 +120,7 @@ def test_captured_anew_when_a_seed_ends(captured: Step) -> None:
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.train
 def test_what_cannot_be_captured_is_trained_step_by_step(captured: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
     def refuse(*args: Any) -> Iterator[None]:
@@ -133,6 +136,7 @@ def test_what_cannot_be_captured_is_trained_step_by_step(captured: Step, monkeyp
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.train
 def test_losses_are_those_of_each_seed_alone() -> None:
     """Warm-up, schedule, decay and clipping included: against PyTorch's own, one seed after another."""
     losses = torch.stack(train(new_step(), 0, 10))

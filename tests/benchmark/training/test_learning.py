@@ -3,7 +3,6 @@
 import math
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -14,10 +13,13 @@ from tests.helpers.runs import record_of
 
 
 @pytest.mark.slow
+@pytest.mark.train
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_quickstart_solves_and_shows_plateau_and_staircase(seed: int, repository: Path, tmp_path: Path) -> None:
+    """Seed 0 as the file says, to its end; the others as far as they need, evaluated half as often."""
     words = ["--config", str(repository / "configs" / "quickstart.yaml"), "--out", str(tmp_path), "--name", "q"]
-    assert main(["fit", *words, "--seed", str(seed)]) == 0
+    shorter = ["--protocol.max_steps=500", "--protocol.eval_every=20", "--picture=false"] if seed else []
+    assert main(["fit", *words, "--seed", str(seed), *shorter]) == 0
     folder = tmp_path / "lm" / "transformer" / "q"
     record = record_of(folder)
     assert record.status == "solved"
@@ -35,13 +37,13 @@ def test_quickstart_solves_and_shows_plateau_and_staircase(seed: int, repository
     assert max(halves) > min(halves)
 
 
-@pytest.mark.slow
+@pytest.mark.train
 def test_an_automaton_is_learned_below_the_plateau(tmp_path: Path) -> None:
     """S = 4, two colours, 4 rules: small enough to leave the plateau in seconds, with the floor known exactly."""
     words = ["--model=transformer", "--model.d_model=32", "--model.n_heads=4", "--model.n_layers=2", "--data=ca"]
     words += ["--data.state_size=4", "--data.n_states=4", "--data.n_colors=2", "--data.n_rules=4"]
     words += ["--data.tokens_per_step=1024", "--optimizer.lr=3e-3", "--protocol.max_steps=1500"]
-    words += ["--protocol.eval_every=50", f"--out={tmp_path}", "--name=a"]
+    words += ["--protocol.eval_every=50", f"--out={tmp_path}", "--name=a", "--picture=false"]
     assert main(["fit", *words]) == 0
     record = record_of(tmp_path / "ca" / "transformer" / "a")
     assert record.status == "solved"
@@ -49,8 +51,12 @@ def test_an_automaton_is_learned_below_the_plateau(tmp_path: Path) -> None:
     assert record.floor_loss_nats - 0.02 < record.final.loss_nats < 0.94 * math.log(2)
 
 
+@pytest.mark.filterwarnings("default:.*the picture was not drawn")
+@pytest.mark.process
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs to mount a small file system")
-def test_no_space_left_is_one_line_and_leaves_no_broken_record(repository: Path, tmp_path: Path) -> None:
+def test_no_space_left_is_one_line_and_leaves_no_broken_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(tmp_path)]
     mounted = subprocess.run(mount, capture_output=True, check=False)
     if mounted.returncode:
@@ -58,10 +64,8 @@ def test_no_space_left_is_one_line_and_leaves_no_broken_record(repository: Path,
     try:
         words = ["--model=transformer", "--model.d_model=64", "--data=lm", "--data.batch_size=8"]
         words += ["--protocol.max_steps=20", "--protocol.eval_every=5", f"--out={tmp_path}", "--name=a"]
-        command = [sys.executable, "-m", "benchmark", "fit", *words, "--checkpoint_interval_s=0"]
-        done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 1
-        last = done.stderr.splitlines()[-1]
+        assert main(["fit", *words, "--checkpoint_interval_s=0"]) == 1
+        last = capsys.readouterr().err.splitlines()[-1]
         assert last.startswith("error: ") and "No space left on device" in last
         folder = tmp_path / "lm" / "transformer" / "a"
         assert not [path for path in folder.iterdir() if path.name.endswith(".tmp")]

@@ -22,6 +22,7 @@ STATE_BYTES = {
 SIZES = {"mamba2": ["--model.head_dim=32"]}
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("name", STATE_BYTES)
 def test_stopped_and_resumed_it_is_the_same_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = [f"--model={name}", "--model.d_model=16", "--model.n_layers=2", *SIZES.get(name, []), *DATA]

@@ -40,9 +40,7 @@ class Drops(SequenceModel):
 def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
     """Of a run with three different seeds and a cosine, whose losses depend on every option."""
     seeds = ["--task_seed=1", "--init_seed=2", "--data_seed=4", "--optimizer.schedule=cosine"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["emergence-benchmark"])  # as the fixture of every test does
-        code, folder = fit([*LM, "--picture=false", *seeds], tmp_path_factory.mktemp("runs"), "a", STEPS, EVERY)
+    code, folder = fit([*LM, *seeds], tmp_path_factory.mktemp("runs"), "a", STEPS, EVERY)
     assert code == 0
     return record_of(folder)
 
@@ -68,24 +66,27 @@ def changed(record: Record, **changes: Any) -> Record:
 NARROW = {"mamba2": ["--model.head_dim=16"], "rwkv": ["--model.head_dim=16"]}
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("name", ["gated_deltanet", "mamba", "mamba2", "mlp_mixer", "rwkv", "transformer"])
 def test_the_same_bits_on_the_same_machine(name: str, tmp_path: Path) -> None:
     model = [f"--model={name}", "--model.d_model=16", "--model.n_layers=1", *NARROW.get(name, [])]
     data = LM[4:] if name < "mamba2" else CA[4:]
-    code, folder = fit([*model, *data, "--picture=false"], tmp_path, "a", STEPS, EVERY)
+    code, folder = fit([*model, *data], tmp_path, "a", STEPS, EVERY)
     assert code == 0
     result = replay(true := record_of(folder))
     assert (result.difference, result.n_losses, result.device) == (0.0, 21, "cpu")
     assert (result.parameters, result.flops_per_token) == (true.parameters, true.flops_per_token)
 
 
+@pytest.mark.train
 def test_three_seeds_and_a_schedule(record: Record) -> None:
     assert set(record.seeds.model_dump().values()) == {1, 2, 4}
     assert replay(record).difference == 0.0
 
 
+@pytest.mark.train
 def test_a_seed_of_an_ensemble_is_the_seed_alone(tmp_path: Path) -> None:
-    words = ["fit", *LM, "--picture=false", f"--protocol.max_steps={STEPS}", f"--protocol.eval_every={EVERY}"]
+    words = ["fit", *LM, f"--protocol.max_steps={STEPS}", f"--protocol.eval_every={EVERY}"]
     assert main([*words, "--seeds=0-1", f"--out={tmp_path}", "--name=a", "--trainer.enable_progress_bar=false"]) == 0
     for path in sorted(tmp_path.rglob("record.json")):
         ours = record_of(path.parent)
@@ -93,21 +94,24 @@ def test_a_seed_of_an_ensemble_is_the_seed_alone(tmp_path: Path) -> None:
         assert replay(ours).difference <= TOLERANCE
 
 
+@pytest.mark.train
 def test_lower_precision_has_a_wider_tolerance(tmp_path: Path) -> None:
-    _, folder = fit([*LM, "--picture=false", "--trainer.precision=bf16-mixed"], tmp_path, "a", STEPS, EVERY)
+    _, folder = fit([*LM, "--trainer.precision=bf16-mixed"], tmp_path, "a", STEPS, EVERY)
     low = record_of(folder)
     assert (replay(low).difference, replay(low).tolerance) == (0.0, COARSE_TOLERANCE)
     with pytest.raises(Mismatch, match="allowed are 1e-05"):
         replay(changed(low, precision="32-true"))
 
 
+@pytest.mark.train
 def test_a_kernel_of_a_gpu_has_a_wider_tolerance(record: Record) -> None:
     assert replay(record).tolerance == TOLERANCE
     assert replay(changed(record, **{"architecture.backend": "fla"})).tolerance == COARSE_TOLERANCE
 
 
+@pytest.mark.train
 def test_a_run_that_diverged(tmp_path: Path) -> None:
-    wild = ["--optimizer.lr=1e18", "--optimizer.clip_norm=0", "--optimizer.warmup_steps=0", "--picture=false"]
+    wild = ["--optimizer.lr=1e18", "--optimizer.clip_norm=0", "--optimizer.warmup_steps=0"]
     settings = [word for word in LM if "warmup" not in word]
     code, folder = fit(settings, tmp_path, "a", STEPS, EVERY, *wild)
     ended = record_of(folder)
@@ -161,6 +165,7 @@ LIES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.train
 @pytest.mark.parametrize(("lie", "line"), LIES, ids=lambda x: "+".join(x) if isinstance(x, dict) else "")
 def test_what_a_record_may_not_say(lie: dict[str, Any], line: str, record: Record) -> None:
     with pytest.raises(Mismatch) as caught:
@@ -176,6 +181,7 @@ def test_relative_difference() -> None:
     assert _difference(1e-9, 0.0) == float("inf")
 
 
+@pytest.mark.train
 def test_it_leaves_no_trace(record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
@@ -206,13 +212,14 @@ def _forget() -> None:
     sys.modules.pop("_file_plugin_of_replay", None)
 
 
+@pytest.mark.train
 def test_the_command(
     record: Record, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmark.config.plugins import architectures_of_file
 
     architectures_of_file(plugin)
-    code, folder = fit(["--model=drops", *LM[4:], "--picture=false"], tmp_path, "a", STEPS, EVERY)
+    code, folder = fit(["--model=drops", *LM[4:]], tmp_path, "a", STEPS, EVERY)
     _forget()
     path = folder / "record.json"
     assert code == 0
@@ -242,6 +249,7 @@ def test_the_command(
         assert (code, out) == (2, "") and err.startswith(line) and err.count("\n") == 1, err
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("where", ["architecture.name", "task.name", "architecture.config.positions"])
 def test_no_record_imports_anything(
     where: str, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[..., Record] = changed

@@ -46,6 +46,7 @@ def fitted(*args: Any, **more: Any) -> Run:
     return run
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("data", ["lm", "ca"])
 @pytest.mark.parametrize("model", sorted(ARCHITECTURES))
 def test_a_loaded_run_evaluates_to_its_record_to_the_last_bit(model: str, data: str, tmp_path: Path) -> None:
@@ -61,6 +62,7 @@ def test_a_loaded_run_evaluates_to_its_record_to_the_last_bit(model: str, data: 
     assert loaded.evaluate("test").metrics["loss_nats"] != loaded.record.final.loss_nats
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
 def test_a_loaded_run_has_its_precision(precision: str, tmp_path: Path) -> None:
     told = config(tmp_path)
@@ -73,6 +75,7 @@ def test_a_loaded_run_has_its_precision(precision: str, tmp_path: Path) -> None:
     assert loaded.evaluate().metrics["loss_nats"] == loaded.record.final.loss_nats
 
 
+@pytest.mark.train
 def test_a_run_is_trained_once(tmp_path: Path) -> None:
     """And one that was loaded goes on from its checkpoint, not from its weights at step 0."""
     run = fitted(tmp_path)
@@ -108,6 +111,7 @@ def test_many_seeds_have_the_weights_that_each_has_alone(tmp_path: Path) -> None
         _ = many.record
 
 
+@pytest.mark.train
 def test_many_seeds_are_loaded_together_or_one_by_one(tmp_path: Path) -> None:
     run = fitted(tmp_path, seeds="3,5")
     assert run.folder is not None
@@ -121,6 +125,7 @@ def test_many_seeds_are_loaded_together_or_one_by_one(tmp_path: Path) -> None:
         assert together.evaluations[seed].metrics["loss_nats"] == record.final.loss_nats
 
 
+@pytest.mark.train
 def test_seeds_that_ended_early_are_looked_into_as_the_others(tmp_path: Path) -> None:
     data = {"class_path": "lm", "init_args": {**DATA["lm"], "state_size": 6, "batch_size": 32}}
     model = {"class_path": "transformer", "init_args": {"d_model": 32, "n_heads": 4}}
@@ -136,6 +141,7 @@ def test_seeds_that_ended_early_are_looked_into_as_the_others(tmp_path: Path) ->
         assert run.evaluations[seed].metrics["loss_nats"] == pytest.approx(record.final.loss_nats, rel=1e-6)
 
 
+@pytest.mark.train
 def test_kept_weights(tmp_path: Path) -> None:
     run = fitted(tmp_path, keep_every=4)
     assert run.folder is not None and run.kept_steps == [0, 4, 8, 12]
@@ -149,6 +155,7 @@ def test_kept_weights(tmp_path: Path) -> None:
         config(tmp_path, keep_every=6)
 
 
+@pytest.mark.train
 def test_a_run_without_weights(tmp_path: Path) -> None:
     """As Ray's sweeps and committed results leave them: the record and the curves."""
     run = fitted(tmp_path)
@@ -166,6 +173,7 @@ def test_a_run_without_weights(tmp_path: Path) -> None:
         initial.curves()
 
 
+@pytest.mark.train
 def test_a_diverged_run(tmp_path: Path) -> None:
     run = build(config(tmp_path, optimizer={"lr": 1e30, "clip_norm": 0.0, "warmup_steps": 0}))
     assert run.fit().exit_code == 3
@@ -175,6 +183,7 @@ def test_a_diverged_run(tmp_path: Path) -> None:
     assert load(run.folder, weights=False).record == run.record
 
 
+@pytest.mark.train
 def test_a_run_that_is_not_over_goes_on(tmp_path: Path) -> None:
     """With a budget off the evaluation grid, the weights are later than the last evaluation."""
     run = fitted(tmp_path, protocol={"max_steps": 10, "eval_every": 4})
@@ -186,6 +195,7 @@ def test_a_run_that_is_not_over_goes_on(tmp_path: Path) -> None:
         loaded.fit()
 
 
+@pytest.mark.train
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -236,6 +246,7 @@ def test_a_folder_that_is_not_as_it_should_be(damage: str, said: str, tmp_path: 
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("data", ["lm", "ca"])
 @pytest.mark.parametrize("model", sorted(ARCHITECTURES))
 def test_yaml_and_record_give_the_run_back(model: str, data: str, tmp_path: Path) -> None:
@@ -249,6 +260,7 @@ def test_yaml_and_record_give_the_run_back(model: str, data: str, tmp_path: Path
     assert build(config_of(read_record(run.folder / RECORD))).identity == run.identity
 
 
+@pytest.mark.train
 def test_a_record_of_something_unknown(tmp_path: Path) -> None:
     run = fitted(tmp_path)
     assert run.folder is not None
@@ -259,6 +271,7 @@ def test_a_record_of_something_unknown(tmp_path: Path) -> None:
         config_of(read_record(tmp_path / RECORD))
 
 
+@pytest.mark.train
 def test_what_an_architecture_draws_is_seeded_and_its_own(tmp_path: Path) -> None:
     """Dropout draws from torch's generator: two runs draw the same, and the caller's generator does not move."""
 

@@ -8,13 +8,13 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,19 @@ from benchmark.sweeps.engines.ray_node import remove_orphans
 from benchmark.sweeps.plan import make_plan
 from benchmark.training.folder.checkpoint import CHECKPOINT
 from benchmark.training.folder.lock import LOCK, is_taken
-from tests.helpers.runs import start
-from tests.helpers.sweep_helpers import LONG, SUITE, Quiet, decided, folders_of, in_process, records_of
+from tests.helpers.processes import PATIENCE_S, free_port, in_process, start
+from tests.helpers.processes import until as waiting_until
+from tests.helpers.sweep_helpers import LONG, SUITE, Quiet, decided, folders_of, records_of
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.process,
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the nodes' processes in /proc"),
 ]
-PATIENCE_S = 120.0
 MARK = "EMERGENCE_TEST_NODE"
 
 
-def until(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.1)  # looking through /proc costs more than waiting
+until = partial(waiting_until, interval_s=0.1)  # looking through /proc costs more than waiting
 
 
 def processes(mark: str) -> dict[int, str]:
@@ -74,13 +71,6 @@ def kill(pids: Iterator[int] | list[int], signum: int = signal.SIGKILL) -> None:
             os.kill(pid, signum)
         except ProcessLookupError:
             continue
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Cluster:

@@ -51,6 +51,7 @@ def test_ray_is_imported_only_where_it_is_used(repository: Path) -> None:
             assert not {"ray", "grpc"} & {module.partition(".")[0] for module in modules}, path
 
 
+@pytest.mark.process
 def test_a_node_imports_nothing_heavy(repository: Path) -> None:
     code = (
         "import sys, benchmark.sweeps.engines.ray_node\n"

@@ -35,6 +35,7 @@ def swept(plan: Plan, out: Path) -> EnsembleEngine:
     return engine
 
 
+@pytest.mark.process
 def test_the_same_records_as_one_by_one(tmp_path: Path) -> None:
     plan = planned(tmp_path, SUITE)
     one_by_one, together = tmp_path / "one", tmp_path / "many"
@@ -54,6 +55,7 @@ def test_the_same_records_as_one_by_one(tmp_path: Path) -> None:
     assert {record.ensemble_size for place, record in after.items() if place not in before} == {1}
 
 
+@pytest.mark.process
 def test_a_killed_ensemble_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "one.yaml"
     path.write_text(LONG.replace("1000000", "600"))

@@ -15,7 +15,7 @@ PNG = b"\x89PNG\r\n"
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """The folder of a tiny run with evaluations at 0, 2 and 4."""
-    _, folder = fit(LM, tmp_path, "a", 4, 2, "--picture=false")
+    _, folder = fit(LM, tmp_path, "a", 4, 2)
     return folder
 
 
@@ -55,7 +55,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_record(
 
     monkeypatch.setattr(picture, "write_curves_plot", write)
     said = "Is a directory" if obstacle == "folder" else "RuntimeError: no room for it"
-    code, folder = fit(LM, tmp_path, "a", 4, 2)
+    code, folder = fit(LM, tmp_path, "a", 4, 2, "--picture=true")
     assert code == 0
     assert record_of(folder).status == "censored"
     warning = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: "))

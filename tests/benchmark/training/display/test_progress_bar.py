@@ -12,6 +12,7 @@ from benchmark.training.display.terminal import is_live
 from tests.helpers.runs import CA, LM, fit_command
 
 
+@pytest.mark.train
 @pytest.mark.parametrize(("settings", "headline"), [(LM, "rows solved"), (CA, "accuracy")])
 def test_a_terminal_shows_loss_headline_speed_and_time_left(
     settings: list[str], headline: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -30,6 +31,7 @@ def test_a_terminal_shows_loss_headline_speed_and_time_left(
     assert re.search(pattern, re.sub(r"\s+", " ", lines[-1])), lines[-1]
 
 
+@pytest.mark.train
 def test_without_a_terminal_there_are_a_few_plain_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [word for word in fit_command(LM, tmp_path, "a", 300, 5) if "progress" not in word]
     assert main(words) == 0

@@ -4,9 +4,9 @@ import json
 import os
 import re
 import signal
-import subprocess
-from collections.abc import Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,58 +17,60 @@ from benchmark.training.folder.layout import RECORD
 from benchmark.training.folder.lock import LOCK
 from benchmark.training.folder.recorder import Recorder
 from benchmark.training.module import EmergenceModule
-from tests.helpers.runs import LM, assert_same_run, fit, fit_command, record_of, resume, run_folder, send_at, start
+from tests.helpers.processes import PATIENCE_S, in_process, until
+from tests.helpers.runs import LM, assert_same_run, fit, fit_command, record_of, resume, run_folder, send_at
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 LONG = (6_000, 300)  # steps, evaluation grid: 20 s or more if nothing ends it
 
 
 @pytest.fixture
-def training(tmp_path: Path, repository: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """A process that has trained for some steps and has no checkpoint yet, and its run folder."""
+def training(tmp_path: Path, started: list[Any]) -> tuple[ForkServerProcess, Path, Path]:
+    """A process that has trained for some steps and has no checkpoint yet, its run folder, and what it says."""
     more = ["--protocol.stop_when_solved=false", "--trainer.enable_progress_bar=true", "--checkpoint_interval_s=1000"]
-    process = start(*fit_command(LM, tmp_path, "long", *LONG), *more, cwd=repository)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("step "):
-            break
-    try:
-        yield process, run_folder(tmp_path, LM, "long")
-    finally:
-        process.kill()
-        process.communicate()
+    output = tmp_path / "output"
+    output.touch()
+    process = in_process([*fit_command(LM, tmp_path, "long", *LONG), *more], output)
+    started.append(process)
+    until(lambda: re.search(r"^step \d", output.read_text(), re.MULTILINE))
+    return process, run_folder(tmp_path, LM, "long"), output
 
 
+def sent(process: ForkServerProcess, *signals: int) -> int | None:
+    """The exit code of a process after signals that it gets within one step, the smaller number first."""
+    assert process.pid is not None
+    for signum in (signal.SIGSTOP, *signals, signal.SIGCONT):
+        os.kill(process.pid, signum)
+    process.join(PATIENCE_S)
+    return process.exitcode
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("signum", SIGNALS)
-def test_a_signal_ends_the_process_in_order(signum: int, training: tuple[subprocess.Popen[str], Path]) -> None:
-    process, folder = training
-    process.send_signal(signum)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signum, output
+def test_a_signal_ends_the_process_in_order(signum: int, training: tuple[ForkServerProcess, Path, Path]) -> None:
+    process, folder, output = training
+    assert sent(process, signum) == 128 + signum, output.read_text()
     record = record_of(folder)
     assert (record.status, record.error) == ("interrupted", f"interrupted by {signal.Signals(signum).name}")
     assert torch.load(folder / CHECKPOINT, weights_only=True)["global_step"] == record.steps
-    assert "Traceback" not in output
-    assert f"python -m benchmark resume {folder}" in output
+    assert "Traceback" not in output.read_text()
+    assert f"python -m benchmark resume {folder}" in output.read_text()
 
 
-def test_a_second_signal_decides(training: tuple[subprocess.Popen[str], Path]) -> None:
+@pytest.mark.process
+def test_a_second_signal_decides(training: tuple[ForkServerProcess, Path, Path]) -> None:
     """The process ends at once, or after the little that it was doing between two steps; the run can go on from there.
 
     That a pass is broken off is tested with a signal at a known moment, in test_resume.py.
     """
-    process, folder = training
-    process.send_signal(signal.SIGSTOP)  # both signals then arrive within one step, the smaller number first
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGCONT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM, output
+    process, folder, output = training
+    assert sent(process, signal.SIGINT, signal.SIGTERM) == 128 + signal.SIGTERM, output.read_text()
     assert record_of(folder).error == "interrupted by SIGTERM"
     assert record_of(folder).status == "interrupted" and record_of(folder).steps < LONG[0]
-    assert "Traceback" not in output
+    assert "Traceback" not in output.read_text()
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("signum", SIGNALS)
 def test_resumes_to_the_end_as_the_run_that_began(signum: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     send_at(monkeypatch, 7, signum=signum)
@@ -90,6 +92,7 @@ def test_a_run_that_has_ended_is_not_resumed(tmp_path: Path, capsys: pytest.Capt
     assert (folder / RECORD).read_bytes() == before
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("signum", SIGNALS)
 def test_a_signal_in_the_evaluation_before_the_first_step(
     signum: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -107,9 +110,15 @@ def test_a_signal_in_the_evaluation_before_the_first_step(
     assert_same_run(folder, whole)
 
 
-@pytest.mark.parametrize("signum", SIGNALS)
-@pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("during", ["last checkpoint", "record"])
+@pytest.mark.parametrize(
+    ("during", "times", "signum"),
+    [
+        ("last checkpoint", 1, signal.SIGINT),
+        ("last checkpoint", 2, signal.SIGTERM),
+        ("record", 1, signal.SIGTERM),
+        ("record", 2, signal.SIGINT),
+    ],
+)
 def test_signals_while_the_end_is_written_change_nothing(
     during: str, times: int, signum: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

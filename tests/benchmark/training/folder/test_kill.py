@@ -5,13 +5,11 @@ the moments fall on what the harness does rather than on imports.
 """
 
 import hashlib
-import multiprocessing
 import os
 import random
 import signal
 import time
 from collections.abc import Callable
-from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -19,35 +17,30 @@ import yaml
 
 from benchmark.training.folder.checkpoint import CHECKPOINT, read_checkpoint
 from benchmark.training.folder.layout import CONFIG, CURVES, RECORD
-from tests.helpers.runs import LM, assert_same_run, fit_command, main_process, record_of, run_folder, send_at, start
+from tests.helpers.processes import Body, in_process, main_process
+from tests.helpers.runs import LM, assert_same_run, fit_command, record_of, resume, run_folder, send_at
+
+pytestmark = pytest.mark.process
 
 N_FIRST_KILLS = 10  # each is followed by a second one on the resumed run: 20 in all
 KILLED = -signal.SIGKILL
 
 
 def command(out: Path, name: str) -> list[str]:
-    return [*fit_command(LM, out, name, 150, 25), "--checkpoint_interval_s=0"]
-
-
-@pytest.fixture(scope="module")
-def server() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmark.training.run", "tests.helpers.runs"])
-    return context
+    return [*fit_command(LM, out, name, 60, 10), "--checkpoint_interval_s=0"]
 
 
 Life = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
-def live(server: ForkServerContext, tmp_path_factory: pytest.TempPathFactory) -> Life:
+def live(tmp_path_factory: pytest.TempPathFactory) -> Life:
     """Run a command in a process of its own, kill it after some seconds if asked to, return its exit code."""
     output = tmp_path_factory.mktemp("output") / "output"
 
-    def life(words: list[str], kill_after_s: float | None = None, body: Callable[..., None] = main_process) -> int:
+    def life(words: list[str], kill_after_s: float | None = None, body: Body = main_process) -> int:
         output.write_text("")
-        process: ForkServerProcess = server.Process(target=body, args=(words, output))
-        process.start()
+        process = in_process(words, output, body)
         process.join(kill_after_s)
         process.kill()  # nothing happens to a process that has ended
         process.join()
@@ -91,7 +84,7 @@ def ended(folder: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments(whole: tuple[Path, float], live: Life, tmp_path: Path, repository: Path) -> None:
+def test_killed_at_random_moments(whole: tuple[Path, float], live: Life, tmp_path: Path) -> None:
     reference, duration_s = whole
     moments = random.Random(0)
     kills = 0
@@ -106,13 +99,9 @@ def test_killed_at_random_moments(whole: tuple[Path, float], live: Life, tmp_pat
         assert_same_run(folder, reference)
     # Early moments cannot miss; how many of the late ones do depends on the machine's other work.
     assert kills >= N_FIRST_KILLS
-    process = start("resume", folder, cwd=repository)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert output == f"error: {folder}: this run has ended (censored); there is nothing to resume\n"
+    assert resume(folder) == 2, "there is nothing to resume"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_around_every_replacement(after: bool, whole: tuple[Path, float], live: Life, tmp_path: Path) -> None:
     """Just before, or just after, a finished file takes its place: configuration, checkpoints, record."""
@@ -155,7 +144,6 @@ def _die_at_replacement(words: list[str], output: Path, after: bool) -> None:
     main_process(words[1:], output)
 
 
-@pytest.mark.slow
 def test_killed_between_the_curves_and_the_record(whole: tuple[Path, float], live: Life, tmp_path: Path) -> None:
     """The record of an earlier interruption must not stay beside curves that it does not describe."""
     folder = run_folder(tmp_path, LM, "a")

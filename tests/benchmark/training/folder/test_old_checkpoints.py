@@ -21,6 +21,7 @@ GOLDEN = Path(__file__).parent / "golden"
 EXPECTED = json.loads((GOLDEN / "undisturbed.json").read_text())
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("kind", ["one", "many"])
 def test_a_checkpoint_of_that_version_goes_on(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / kind
@@ -51,21 +52,23 @@ def as_version_0_1(checkpoint: dict[str, Any], seed: int) -> dict[str, Any]:
     return old
 
 
+@pytest.mark.train
 def test_double_precision_goes_on_to_the_last_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The weights of the checkpoint are not rounded to float32 on their way."""
-    _, whole = fit(LM, tmp_path, "whole", 40, 10, "--picture=false", "--trainer.precision=64-true")
+    _, whole = fit(LM, tmp_path, "whole", 40, 10, "--trainer.precision=64-true")
     send_at(monkeypatch, 17)
-    _, folder = fit(LM, tmp_path, "stopped", 40, 10, "--picture=false", "--trainer.precision=64-true")
+    _, folder = fit(LM, tmp_path, "stopped", 40, 10, "--trainer.precision=64-true")
     monkeypatch.undo()
     assert resume(folder) == 0
     assert_same_run(folder, whole)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("settings", [LM, CA], ids=["lm", "ca"])
 def test_to_the_last_bit(settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, whole = fit(settings, tmp_path, "whole", 40, 10, "--picture=false")
+    _, whole = fit(settings, tmp_path, "whole", 40, 10)
     send_at(monkeypatch, 17)
-    _, folder = fit(settings, tmp_path, "stopped", 40, 10, "--picture=false")
+    _, folder = fit(settings, tmp_path, "stopped", 40, 10)
     assert record_of(folder).steps == 18
     monkeypatch.undo()
     checkpoint = torch.load(folder / CHECKPOINT, weights_only=True)
@@ -85,6 +88,7 @@ def test_the_layout_is_that_versions() -> None:
     assert all(name.startswith("ensemble.template.") for name in many["state_dict"])
 
 
+@pytest.mark.train
 def test_one_seed_that_was_stacked(tmp_path: Path) -> None:
     """`--seeds 3` was an ensemble of one; now it is trained plainly."""
     folder = tmp_path / "one"

@@ -41,6 +41,7 @@ def stopped(name: str, out: Path, *more: str) -> tuple[int, Path]:
     return fit(settings, out, "stopped", steps, every, *more)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize(
     ("name", "signals"),
     [
@@ -71,6 +72,7 @@ def test_stopped_by_a_signal(
     assert_same_run(folder, whole)
 
 
+@pytest.mark.train
 def test_solved_at_the_step_that_was_stopped(
     undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +86,7 @@ def test_solved_at_the_step_that_was_stopped(
     assert_same_run(folder, whole)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("name", ["lm", "ca"])
 def test_ended_at_once_before_any_checkpoint(
     name: str, undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -97,6 +100,7 @@ def test_ended_at_once_before_any_checkpoint(
     assert_same_run(folder, whole)
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("name", ["lm", "ca", "every_step", "ragged"])
 def test_goes_on_from_the_last_checkpoint_after_an_error(
     name: str, undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -120,12 +124,14 @@ def test_goes_on_from_the_last_checkpoint_after_an_error(
     assert_same_run(folder, whole)
 
 
+@pytest.mark.train
 def test_the_whole_grid_is_evaluated_once(undisturbed: Undisturbed) -> None:
     """What the other tests compare with: step 0, every fifth step, the last."""
     assert curves_of(undisturbed("lm"))["step"].tolist() == list(range(0, 31, 5))
     assert curves_of(undisturbed("ragged"))["step"].tolist() == [0, 5, 10]
 
 
+@pytest.mark.train
 def test_tensorboard_has_every_point_once_at_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     send_at(monkeypatch, 4, 12, 13)
     _, folder = stopped("lm", tmp_path, "--trainer.log_every_n_steps=1")
@@ -141,6 +147,7 @@ def test_tensorboard_has_every_point_once_at_its_step(tmp_path: Path, monkeypatc
     assert [event.step for event in events.Scalars("train/loss_nats")] == list(range(1, 31))
 
 
+@pytest.mark.train
 def test_learning_rate_follows_the_cosine_to_the_end(
     undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
