@@ -24,13 +24,13 @@ class Table(Enum):
     CELL = "the entries in a cell: CellRow"
     RESULTS = "an entry in its cells, on its page: CellRow"
     CSV = "every entry in every cell: CellRow"
-    OTHERS = "records by architecture and protocol, whose they ever are: SummaryRow"
+    OTHERS = "records by task, architecture and protocol: SummaryRow"
     RUNS = "the runs of an entry, on its page: RunRow"
     VERDICTS = "new records against old ones, by cell: CellVerdict"
 
 
 class Name(str):
-    """Untrusted text: each format shows it as it stands, whatever its signs mean there."""
+    """Untrusted text: each format shows it as it stands."""
 
     __slots__ = ()
 
