@@ -73,8 +73,8 @@ def test_rule_equals_equation_10(batch: int, length: int, decay: str, implementa
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_rule_over_512_steps(implementation: str) -> None:
-    inputs = rule_inputs(1, 512, 1, 4, 3, (0.0, 0.2))
+def test_rule_over_200_steps(implementation: str) -> None:
+    inputs = rule_inputs(1, 200, 1, 4, 3, (0.0, 0.2))
     expected = outputs_and_gradients(transposed_oracle, inputs, torch.float64)
     for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
         actual = outputs_and_gradients(
@@ -155,7 +155,7 @@ def qwen_mixer(mixer: GatedDeltaMixer) -> Callable[[Tensor], Tensor]:
 
 
 @pytest.mark.parametrize("backend", ["auto", "torch"])
-@pytest.mark.parametrize(("batch", "length"), [(1, 1), (3, 2), (1, 63), (3, 64), (1, 65), (1, 127), (1, 512)])
+@pytest.mark.parametrize(("batch", "length"), [(1, 1), (3, 2), (1, 63), (3, 64), (1, 65), (1, 127), (1, 200)])
 def test_mixer_equals_qwen3_next(batch: int, length: int, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Output and the gradients of the input and of every parameter, in float32, as theirs knows nothing else.
 

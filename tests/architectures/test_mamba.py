@@ -55,7 +55,7 @@ def assert_close(name: str, actual: Tensor | None, expected: Tensor | None) -> N
 
 
 @pytest.mark.parametrize("implementation", ["auto", "torch"])
-@pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 127, 512])
+@pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 127, 200])
 def test_equals_the_mixer_of_transformers(implementation: Any, length: int) -> None:
     """The whole block, forward and the gradients of the input and of all weights, batch 1 and 3."""
     torch.manual_seed(length)

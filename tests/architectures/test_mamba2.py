@@ -83,7 +83,7 @@ def relative_error(actual: Tensor | None, expected: Tensor | None) -> float:
 
 @pytest.mark.parametrize("backend", ["auto", "torch"])
 @pytest.mark.parametrize("n_groups", [1, 2])
-@pytest.mark.parametrize(("batch", "length"), [(1, 1), (3, 2), (1, 63), (3, 64), (3, 65), (1, 127), (1, 512)])
+@pytest.mark.parametrize(("batch", "length"), [(1, 1), (3, 2), (1, 63), (3, 64), (3, 65), (1, 127), (1, 200)])
 def test_equals_the_mixer_of_transformers(batch: int, length: int, n_groups: int, backend: Backend) -> None:
     """Forward and every gradient in float32, the only precision that theirs computes in."""
     block = build_block(n_groups=n_groups, backend=backend)

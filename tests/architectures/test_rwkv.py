@@ -77,9 +77,10 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.process
 def test_logits_equal_the_rwkv_package(tmp_path: Path) -> None:
     """With its head width of 64; in a process of its own, since its settings are environment variables."""
-    tokens = random_tokens(V, 2, 129)
+    tokens = random_tokens(V, 2, 40)
     torch.save(tokens.contiguous(), tmp_path / "tokens.pt")
     models = {f"layers{n}": build(torch.float32, d_model=128, head_dim=64, n_layers=n) for n in (2, 3)}
     for name, model in models.items():
@@ -89,7 +90,7 @@ def test_logits_equal_the_rwkv_package(tmp_path: Path) -> None:
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     for name, model in models.items():
         expected = torch.load(tmp_path / f"{name}.out")
-        assert expected.shape == (2, 129, V)
+        assert expected.shape == (2, 40, V)
         for backend in BACKENDS:
             asked = with_backend(model, backend)
             assert relative_error(asked(tokens), expected) <= 1e-5, (name, backend)
@@ -104,7 +105,7 @@ def with_backend(model: RWKV, backend: str) -> RWKV:
     return model
 
 
-CASES = [(1, 3, None), (2, 1, None), (63, 1, 4.0), (64, 3, -20.0), (65, 1, None), (127, 3, 4.0), (512, 1, 4.0)]
+CASES = [(1, 3, None), (2, 1, None), (63, 1, 4.0), (64, 3, -20.0), (65, 1, None), (127, 3, 4.0), (200, 1, 4.0)]
 
 
 @pytest.mark.parametrize(("length", "batch", "decay"), CASES)

@@ -47,8 +47,3 @@ def test_equals_the_sum(implementation: str, length: int, given: str, dtype: tor
     for expected, actual in zip(*found, strict=True):
         error = ((actual - expected).abs().amax() / expected.abs().amax()).item()
         assert error <= TOLERANCE[dtype]
-
-
-def test_operator_declares_itself_rightly() -> None:
-    x, weight, bias = (torch.randn(shape, dtype=torch.float64).requires_grad_() for shape in ((2, 8, 5), (4, 5), (5,)))
-    torch.library.opcheck(torch.ops.emergence.short_convolution.default, (x, weight, bias))

@@ -1,0 +1,80 @@
+"""Operators compiled for the CPU: what PyTorch checks of them, missing gradients and shapes without data."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from architectures.ops import (  # noqa: F401 - registers the operators
+    convolution,
+    delta_rule,
+    rwkv_keys,
+    rwkv_readout,
+    selective,
+    squared_relu,
+    ssd,
+    token_shift,
+)
+
+B, L, D, H, K, V, N, W, M = 2, 70, 8, 2, 4, 3, 3, 4, 6
+"""Sequences, positions (more than a chunk), channels, heads, keys, values, states, filter width, mixes."""
+
+X, HEADS = (B, L, D), (B, L, H, K)
+OPERATORS: dict[str, tuple[list[tuple[int, ...]], list[Any]]] = {
+    "short_convolution": ([X, (W, D), (D,)], []),
+    "squared_relu": ([X], []),
+    "token_shift": ([X, (B, D), (M, D)], []),
+    "rwkv_keys": ([X] * 3 + [(D,)] * 4, [H]),
+    "rwkv_readout": ([X] * 5 + [(H, D // H), (D,), (D,)], [1e-5]),
+    "delta_rule": ([HEADS, HEADS, (B, L, H, V), HEADS, HEADS, HEADS, (B, H, K, V)], []),
+    "selective_scan": ([X, X, (N, D), (B, L, N), (B, L, N), (D,), X, (B, N, D)], []),
+    "ssd": ([(B, L, H, V), (B, L, H), (B, L, H), (B, L, N), (B, L, N), (B, H), (B, N, H, V)], []),
+}
+"""Shapes of the tensors, and the numbers, that every operator takes."""
+
+operators = pytest.mark.parametrize("name", OPERATORS)
+
+
+def operator(name: str) -> Any:
+    return getattr(torch.ops.emergence, name).default
+
+
+def example(name: str) -> list[Any]:
+    """Small negative numbers, which every argument may be: decays as their logarithms stay below 1."""
+    shapes, numbers = OPERATORS[name]
+    generator = torch.Generator().manual_seed(0)
+    tensors = (-0.1 * torch.rand(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    return [*(x.requires_grad_() for x in tensors), *numbers]
+
+
+def test_every_operator_is_here() -> None:
+    registered = torch._C._dispatch_get_all_op_names()
+    names = {name.removeprefix("emergence::") for name in registered if name.startswith("emergence::")}
+    assert names == {*OPERATORS, *(f"{name}_backward" for name in OPERATORS)}
+
+
+@operators
+def test_pytorchs_own_checks(name: str) -> None:
+    """Schema, shapes without data, gradients registered, traceable."""
+    torch.library.opcheck(operator(name), tuple(example(name)))
+
+
+@operators
+def test_a_missing_gradient_is_one_of_zeros(name: str) -> None:
+    """A loss on the first output alone has the gradients of one that adds 0 times the second output, if any."""
+    arguments = example(name)
+    tensors = [x for x in arguments if isinstance(x, Tensor)]
+    first, *others = operator(name)(*arguments)
+    losses = (first.sum(), first.sum() + sum(0 * y.sum() for y in others[:1]))
+    actual, expected = (torch.autograd.grad(loss, tensors, retain_graph=True) for loss in losses)
+    assert all(torch.equal(x, y) for x, y in zip(actual, expected, strict=True))
+
+
+@operators
+def test_shapes_without_data_are_those_with_data(name: str) -> None:
+    outputs = operator(name)(*example(name))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = operator(name)(*example(name))
+    assert [(x.shape, x.stride(), x.dtype) for x in fake] == [(x.shape, x.stride(), x.dtype) for x in outputs]
