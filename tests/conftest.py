@@ -111,13 +111,8 @@ DEEDS = Deeds()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    DEEDS.forget()
-    return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    DEEDS.forget()  # a shared fixture's deeds are not those of the test that happens to come first
     result = yield
     watched = item.path.relative_to(ROOT / "tests").parts[0] in ROOMS and not any(map(item.get_closest_marker, MARKS))
     if watched and (complaints := DEEDS.complaints()):

@@ -165,6 +165,7 @@ def execute(run: str, checkouts: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=checkouts / "base", env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_commands_of_a_submission(two_checkouts: Path, repository: Path) -> None:
     validate, check = runs({"jobs": {"": workflow(repository, "submission")["jobs"]["validate"]}})[1:]
     done = execute(validate, two_checkouts)

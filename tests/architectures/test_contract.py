@@ -15,6 +15,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize(("cls", "options"), CASES)
 def test_contract(cls: type[SequenceModel], options: dict[str, Any], check: Check) -> None:

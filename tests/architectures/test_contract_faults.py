@@ -246,6 +246,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("check", "cls", "message"), FAULTS)
 def test_a_fault_is_found(check: Check, cls: type[SequenceModel], message: str) -> None:
     options = {"steps": 100} if check in TRAINING_CHECKS else {}

@@ -57,6 +57,7 @@ def transposed_oracle(q: Tensor, k: Tensor, v: Tensor, log_alpha: Tensor, beta: 
     return y, state.transpose(2, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize(("batch", "length"), [(1, 1), (3, 2), (1, 63), (1, 64), (3, 65), (1, 127)])
@@ -154,6 +155,7 @@ def qwen_mixer(mixer: GatedDeltaMixer) -> Callable[[Tensor], Tensor]:
     return lambda x: functional_call(theirs, state, (x,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["auto", "torch"])
 @pytest.mark.parametrize(("batch", "length"), [(1, 1), (3, 2), (1, 63), (3, 64), (1, 65), (1, 127), (1, 200)])
 def test_mixer_equals_qwen3_next(batch: int, length: int, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:

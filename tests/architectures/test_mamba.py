@@ -54,6 +54,7 @@ def assert_close(name: str, actual: Tensor | None, expected: Tensor | None) -> N
     assert error <= 1e-5, f"{name}: relative error {error:.1e}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", ["auto", "torch"])
 @pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 127, 200])
 def test_equals_the_mixer_of_transformers(implementation: Any, length: int) -> None:

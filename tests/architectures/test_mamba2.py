@@ -164,6 +164,7 @@ def test_state_size() -> None:
     assert model.state_bytes == 3 * 4 * (8 * 16 * 8 + 4 * (64 + 2 * 2 * 16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize(
     "options", [{"n_groups": 4, "head_dim": 8, "d_conv": 1}, {"d_state": 3, "expand": 1, "head_dim": 16}]

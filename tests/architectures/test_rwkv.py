@@ -108,6 +108,7 @@ def with_backend(model: RWKV, backend: str) -> RWKV:
 CASES = [(1, 3, None), (2, 1, None), (63, 1, 4.0), (64, 3, -20.0), (65, 1, None), (127, 3, 4.0), (200, 1, 4.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("length", "batch", "decay"), CASES)
 def test_logits_and_gradients_equal_the_oracle(length: int, batch: int, decay: float | None) -> None:
     """Of all parameters; the oracle in float64, ours in both precisions.
@@ -167,6 +168,7 @@ def test_a_block_alone_is_the_first_layer() -> None:
     torch.testing.assert_close(block(x), out, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("v", "d", "n", "head", "ratio", "ranks"),
     [(2, 128, 1, 64, 4, (32, 32, 32, 32)), (4, 128, 3, 64, 4, (32, 32, 32, 32)), (5, 768, 2, 64, 3, (64, 64, 32, 128))],

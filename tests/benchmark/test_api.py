@@ -120,6 +120,7 @@ MISTAKES: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("settings", "words"), MISTAKES, ids=[" ".join(words) for _, words in MISTAKES])
 def test_mistakes_say_what_the_command_line_says(
     settings: dict[str, Any], words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

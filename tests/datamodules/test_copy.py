@@ -27,6 +27,7 @@ def tasks(draw: st.DrawFn) -> Copying:
     )
 
 
+@pytest.mark.slow
 @given(tasks(), st.integers(0, 2**50), st.sampled_from(SPLITS))
 def test_tokens_positions_and_keys_are_the_oracles(task: Copying, start: int, split: Split) -> None:
     tokens = task.rows(start, start + 3, split)
@@ -57,6 +58,7 @@ def test_positions_and_keys_of_a_stack_of_seeds() -> None:
     assert task.scored is None and task.keys is None
 
 
+@pytest.mark.slow
 @given(tasks().filter(lambda task: task.n_symbols < 12), st.integers(0, 1000))
 def test_what_is_scored_is_certain(task: Copying, index: int) -> None:
     tokens = task.rows(index, index + 1)
@@ -98,6 +100,7 @@ def test_floor_is_exact(n_tokens: int, n_symbols: int, min_period: int, max_peri
         np.testing.assert_allclose(-np.log(p), loss, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_floor_by_simulation() -> None:
     """The Bayes predictor on 200 sequences at the default size: their mean loss is good to 0.01 nats."""
     task = Copying()

@@ -26,6 +26,7 @@ def tasks(draw: st.DrawFn) -> LinearMap:
     )
 
 
+@pytest.mark.slow
 @given(tasks(), st.integers(0, 2**50))
 def test_every_sequence_obeys_its_matrix(task: LinearMap, start: int) -> None:
     columns = [np.flatnonzero(row).tolist() for row in task.matrix.numpy()]
@@ -103,6 +104,7 @@ def test_dense_copy_loss(size: int, n_states: int) -> None:
     assert dense_copy_loss_nats(16) == pytest.approx(16 / 31 * LN2)
 
 
+@pytest.mark.slow
 @given(tasks().filter(lambda task: task.state_size < 12), st.integers(0, 1000))
 def test_exactly_the_keys_decide_the_prediction(task: LinearMap, index: int) -> None:
     """Flip each token a query can see: the prediction flips if it is a key and stays if it is not."""
@@ -169,6 +171,7 @@ def test_a_product_under_autocast_is_still_exact() -> None:
     assert torch.equal(expected[:, 700:], parity[:, None].expand(4, 700))
 
 
+@pytest.mark.slow
 def test_large_state() -> None:
     task = LinearMap(4096, 3)
     tokens = task.batch(0, 1)[0]

@@ -128,6 +128,7 @@ def test_name_and_import_path_are_understood(path: str) -> None:
     assert data.task.state_size == 8
 
 
+@pytest.mark.slow
 def test_a_task_of_one_file(toy: Any) -> None:
     """A plain stream of tokens needs no more than `TOY`, and has every default."""
     parser = ArgumentParser(exit_on_error=False)

@@ -26,6 +26,7 @@ def test_finaliser_matches_published_splitmix64() -> None:
     assert [splitmix64.finalise((1234567 + golden * n) % 2**64) for n in range(1, 5)] == published
 
 
+@pytest.mark.slow
 @given(PARTS, COUNTERS)
 def test_words_match_unsigned_arithmetic(parts: list[str | int], counters: list[int]) -> None:
     words = Stream(*parts).words(torch.tensor(counters))

@@ -44,12 +44,14 @@ def test_tokens_are_pinned(number: int, train: str, held_out: str) -> None:
     )
 
 
+@pytest.mark.slow
 @given(st.sampled_from(TASKS), st.sampled_from(SPLITS), st.lists(st.integers(0, 500), min_size=1, max_size=12))
 def test_any_order_gives_the_same_sequences(task: Task, split: Split, index: list[int]) -> None:
     whole = task.batch(0, 501, split=split)
     assert torch.equal(task.sequences(torch.tensor(index), split), whole[index])
 
 
+@pytest.mark.slow
 @given(st.sampled_from(TASKS), st.integers(1, 20), st.integers(0, 5))
 def test_any_batch_size_gives_the_same_sequences(task: Task, batch_size: int, step: int) -> None:
     batch = task.batch(step, batch_size)

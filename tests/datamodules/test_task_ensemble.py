@@ -59,6 +59,7 @@ def copies(draw: st.DrawFn) -> list[Task]:
     return [Copying(*options, task_seed=task, data_seed=data) for task, data in draw(SEEDS)]
 
 
+@pytest.mark.slow
 @given(
     linear_maps() | automata() | copies(), st.integers(0, 2**40), st.integers(1, 5), st.sampled_from(SPLITS), st.data()
 )
@@ -170,6 +171,7 @@ def test_rows_at_neither_reads_the_device_nor_copies_to_it(maker: str, keep: lis
         ensemble.rows(int(start), 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("maker", ["lm", "ca", "copy"])
 def test_rows_at_is_one_graph(maker: str) -> None:
     """Under fullgraph, `torch.compile` refuses whatever would hand a tensor's value to Python."""

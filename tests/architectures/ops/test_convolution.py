@@ -22,6 +22,7 @@ def oracle(x: Tensor, weight: Tensor, bias: Tensor | None = None, state: Tensor 
     return torch.stack(outputs, 1), torch.stack(inputs[len(inputs) - (width - 1) :], 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("given", ["nothing", "bias", "state", "bias and state"])
 @pytest.mark.parametrize("length", [1, 2, 3, 65])

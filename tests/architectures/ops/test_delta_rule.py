@@ -69,6 +69,7 @@ def assert_close(actual: list[Tensor], expected: list[Tensor], tolerance: float)
         assert error <= tolerance, f"{name}: relative error {error:.1e}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("decay", [WEAK, STRONG], ids=["weak", "strong"])
 @pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 127, 200])

@@ -55,6 +55,7 @@ def test_every_operator_is_here() -> None:
     assert names == {*OPERATORS, *(f"{name}_backward" for name in OPERATORS)}
 
 
+@pytest.mark.slow
 @operators
 def test_pytorchs_own_checks(name: str) -> None:
     """Schema, shapes without data, gradients registered, traceable."""

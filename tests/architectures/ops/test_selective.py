@@ -54,6 +54,7 @@ def assert_close(actual: dict[str, Tensor], expected: dict[str, Tensor], toleran
         assert error <= tolerance, f"{name}: relative error {error:.1e}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("decay", [WEAK, STRONG], ids=["weak", "strong"])
 @pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 127, 200])
@@ -191,6 +192,7 @@ def test_softplus_by_definition() -> None:
     torch.testing.assert_close(softplus(x)[4:] - x[4:], (-x[4:]).exp(), rtol=0, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 def test_memory_of_the_backward_pass_is_linear_in_length(implementation: str) -> None:
     """Bytes kept for it: never the (B, L, N, D) states."""

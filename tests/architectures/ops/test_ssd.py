@@ -57,6 +57,7 @@ def expected_results(batch: int, length: int, decay: str) -> list[Tensor]:
     return results(oracle, example(batch, length, DECAYS[decay]), torch.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize(("batch", "length"), [(1, 1), (3, 2), (1, 63), (3, 64), (1, 65), (3, 127), (1, 200)])

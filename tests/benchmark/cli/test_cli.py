@@ -60,6 +60,7 @@ def complaint(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
     return code, err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "named"), MISTAKES, ids=[" ".join(words[-2:]) for words, _ in MISTAKES])
 def test_a_mistake_is_one_line_and_leaves_nothing(
     words: list[str],
@@ -76,6 +77,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -103,6 +105,7 @@ def test_the_output_must_be_a_folder_that_can_be_written(tmp_path: Path, capsys:
     assert f"cannot make a run folder in {tmp_path / 'file' / 'lm' / 'transformer'}: Not a directory" in err
 
 
+@pytest.mark.slow
 def test_names_options_and_seeds_reach_the_record(tmp_path: Path) -> None:
     more = ["--init_seed=9", "--optimizer.lr=3e-4", "--model.mlp_ratio=2", "--picture=true"]
     code, folder = fit(LM, tmp_path, "a", 4, 2, *more)
@@ -126,6 +129,7 @@ def test_names_options_and_seeds_reach_the_record(tmp_path: Path) -> None:
     assert list(folder.glob("events.out.tfevents*"))
 
 
+@pytest.mark.slow
 def test_the_same_name_again_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, folder = fit(LM, tmp_path, "a", 4, 2)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
@@ -136,6 +140,7 @@ def test_the_same_name_again_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
     assert before == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, folder = fit(LM, tmp_path, "a", 4, 2)
     capsys.readouterr()
@@ -159,6 +164,7 @@ def printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, A
     return content
 
 
+@pytest.mark.slow
 def test_depth_follows_the_task_unless_given(tmp_path: Path) -> None:
     tiny = ["--data=ca", "--data.state_size=4", "--data.n_states=2", "--data.n_rules=4", "--data.batch_size=2"]
     tiny.append("--data.eval_sequences=8")
@@ -170,6 +176,7 @@ def test_depth_follows_the_task_unless_given(tmp_path: Path) -> None:
         assert config["model"]["init_args"]["n_layers"] == depth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "flag"),
     [
@@ -220,6 +227,7 @@ def test_every_config_says_what_it_shows() -> None:
         assert path.read_text().startswith("# "), f"{path} needs a header that says what it shows"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", OF_RUNS, ids=lambda path: path.stem)
 def test_every_config_is_understood_and_printed_as_it_runs(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

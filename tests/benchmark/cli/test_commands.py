@@ -83,6 +83,7 @@ MISSPELT = {  # of the others, --hlep
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_misspelt_option_is_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     words, wrong, right = MISSPELT.get(command, (["--hlep"], "--hlep", "--help"))
@@ -109,6 +110,7 @@ def test_a_misspelt_command_is_one_line(word: str, named: tuple[str, ...], capsy
     assert err.startswith("error: ") and all(name in err for name in named), err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "named"),
     [

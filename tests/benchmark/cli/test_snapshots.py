@@ -34,6 +34,7 @@ def _far_from_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(plugins, "entry_points", lambda group: [])
 
 
+@pytest.mark.slow
 def test_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str], snapshot: Callable[[str, str], None]) -> None:
     said = []
     for words in ERRORS:

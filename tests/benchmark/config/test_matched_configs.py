@@ -41,6 +41,7 @@ def advice(stem: str, task: str) -> str:
     return f"d_model {nearest} gives {sizes[nearest]:,}"
 
 
+@pytest.mark.slow
 def test_the_advice_names_a_width_that_fits() -> None:
     assert advice("transformer", "lm") == f"d_model 128 gives {parameters('transformer', 'lm'):,}"
 

@@ -70,6 +70,7 @@ def test_paper_has_the_cells_of_its_figures() -> None:
     assert ca == [4, 8, 16, 32, 64, 128, 256, 512]  # figures 5b and 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suite", "cell"), [("lite", "lm_s10_n3"), ("lite", "ca_s6_r16"), ("paper", "lm_s16_n3"), ("paper", "ca_s16")]
 )

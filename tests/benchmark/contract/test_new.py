@@ -115,6 +115,7 @@ def test_names_of_any_length_keep_the_style(name: str, repository: Path) -> None
     assert_style(scaffold.rendered(name), f"architectures/{name}.py", repository)
 
 
+@pytest.mark.slow
 def test_a_package_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "deep" / "mine"
     assert main(["new", "my_idea", "--out", str(folder)]) == 0

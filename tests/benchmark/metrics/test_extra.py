@@ -62,6 +62,7 @@ def test_a_mean_over_sequences_per_seed_whatever_the_chunks() -> None:
         np.testing.assert_allclose(found, 8 * logits[:, :, 0, 0].double().mean(1).numpy(), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_metric_reaches_curves_and_record(tmp_path: Path) -> None:
     """Defined here and nowhere else: one function is all that a metric takes."""
 
@@ -128,6 +129,7 @@ def test_a_choice_that_cannot_be(metrics: Any, named: list[str]) -> None:
     assert all(name in str(error.value) for name in named)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_metrics_that_its_curves_have(tmp_path: Path) -> None:
     run = benchmark.fit(config=TINY, out=tmp_path, name="a", metrics=["entropy_nats"], progress=False)
     assert run.folder is not None

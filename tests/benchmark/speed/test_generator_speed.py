@@ -18,7 +18,7 @@ def test_the_loops_make_the_same_tasks() -> None:
 
 
 def test_comparison_counts_tokens() -> None:
-    """A loop that takes 1 ms a call at 4 sequences of 32 tokens makes at most 128,000 tokens a second."""
+    """A loop that takes 1 ms a call at 4 sequences of 32 tokens makes at most 128,000 tokens per second."""
     task = LinearMap()
     result = generator_speed.compare(task, lambda n: time.sleep(0.00025 * n), 128, 2, 0.005)
     assert result.batch_tokens == 128

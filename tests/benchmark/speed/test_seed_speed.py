@@ -60,7 +60,7 @@ def test_a_step_is_the_one_of_the_harness() -> None:
 
 @pytest.mark.train
 def test_ensembles_are_measured_alone_and_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a clock of our own: a call a second, so that n seeds make n seed-steps a second."""
+    """With a clock of our own: one call per second, so that n seeds make n seed-steps per second."""
     calls = []
 
     def once(step: object, seconds: float, wait: object) -> float:

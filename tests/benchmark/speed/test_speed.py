@@ -139,7 +139,7 @@ def test_the_table_worked_out_by_hand() -> None:
     assert len(table) == 5
     assert {line.count("|") for line in table} == {10}
     assert "- broken could not be measured: RuntimeError: no\n" in page
-    assert "- transformers: X: 100 tokens a step and no length above 8: too slow.\n" in page
+    assert "- transformers: X: 100 tokens per step and no length above 8: too slow.\n" in page
     # medians over minima - 1: 0.25, 1.5, 0, 0, 0.75, 0.4, 0.0625
     assert (
         "the fastest of 2 rounds in which the models take turns; the median round took 25% longer, 150% at wo" in page

@@ -104,6 +104,7 @@ def test_every_unit_once_seed_after_seed_and_then_nothing(plan: Plan, finished: 
     assert (counts(driver), display.lines) == ((6, 0, 0), ["6 of 6 runs are done already"])
 
 
+@pytest.mark.slow
 def test_what_was_cut_short_or_ended_in_an_error_runs_again(plan: Plan, finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     units = [plan.entries[0].unit(seed) for seed in SEEDS]
@@ -126,6 +127,7 @@ def test_what_was_cut_short_or_ended_in_an_error_runs_again(plan: Plan, finished
     assert {(unit.cell, unit.seed) for unit in engine.started} == {("lm4", 0), ("lm4", 1), ("ca4", 0)}
 
 
+@pytest.mark.slow
 def test_lost_units_are_tried_again_three_times(plan: Plan, finished: Path, tmp_path: Path) -> None:
     doomed, unlucky = plan.entries[0].unit(0), plan.entries[1].unit(1)
 

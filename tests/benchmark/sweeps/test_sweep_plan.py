@@ -35,6 +35,7 @@ def config_of(entry: PlanEntry) -> dict[str, Any]:
     return yaml.safe_load(entry.config)
 
 
+@pytest.mark.slow
 def test_every_architecture_of_the_suite_on_every_cell_seed_after_seed(make: Make) -> None:
     plan = make()
     runs = [(str(entry.unit(seed).folder), entry.unit(seed)) for entry, seed in plan.runs()]

@@ -10,9 +10,8 @@ from benchmark.sweeps.display import Screen, print_summary, table_of
 from benchmark.sweeps.engines.worker import LOG
 from benchmark.sweeps.plan import Plan, PlanEntry, make_plan
 from benchmark.sweeps.progress import Progress, duration
-from benchmark.sweeps.state import make_folder
 from leaderboard.records.record import Record
-from tests.helpers.runs import record_of, resume
+from tests.helpers.leaderboard.records import run_of
 from tests.helpers.sweep_helpers import SUITE
 
 
@@ -24,11 +23,8 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def record(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Record:
-    folder = tmp_path_factory.mktemp("run") / "a"
-    make_folder(folder, plan.entries[0].unit(0))
-    assert resume(folder) == 0
-    return record_of(folder)
+def record() -> Record:
+    return run_of("censored")
 
 
 def timed(record: Record, train_s: float, eval_s: float, steps: int = 40, status: str = "censored") -> Record:
@@ -88,6 +84,7 @@ def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+@pytest.mark.slow
 def test_rows_of_the_table(plan: Plan, record: Record) -> None:
     progress = Progress(plan)
     entry = plan.entries[1]

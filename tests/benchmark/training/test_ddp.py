@@ -256,6 +256,7 @@ def test_the_command_line(tmp_path: Path, repository: Path) -> None:
     assert [path.name for path in tmp_path.rglob(RECORD)] == [RECORD]
 
 
+@pytest.mark.slow
 def test_each_task_of_a_job_has_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``srun --ntasks-per-node=2`` around runs of one process each: none is second to another."""
     for name, value in by_slurm(0)[1].items():
@@ -265,6 +266,7 @@ def test_each_task_of_a_job_has_a_run_of_its_own(tmp_path: Path, monkeypatch: py
     assert (code, record_of(folder).status) == (0, "censored")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "options", "message"),
     [
@@ -296,6 +298,7 @@ def test_mistakes_leave_nothing_behind(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_job_of_another_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

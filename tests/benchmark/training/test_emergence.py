@@ -41,6 +41,7 @@ def test_hitting_step_by_hand(values: list[float], step: int | None, previous: i
     assert hits_of([TARGET], curves(values)) == {"half": Hit(step=step, previous_step=previous)}
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1) | st.just(float("nan")), max_size=12))
 def test_evaluation_after_evaluation_is_all_at_once(values: list[float]) -> None:
     hits: dict[str, Hit] = {}

@@ -149,6 +149,7 @@ def test_one_after_another_is_the_same(cls: type[SequenceModel], options: dict[s
     assert worst(*losses) < TOLERANCE
 
 
+@pytest.mark.slow
 @every_plain_architecture
 def test_a_seed_that_diverges_leaves_the_others_alone(cls: type[SequenceModel], options: dict[str, str]) -> None:
     healthy, sick = (Ensemble(build_all(cls, **options)) for _ in range(2))
@@ -167,6 +168,7 @@ def test_a_seed_that_diverges_leaves_the_others_alone(cls: type[SequenceModel], 
         torch.testing.assert_close(one.grad[[0, 2]], other.grad[[0, 2]], msg=name)
 
 
+@pytest.mark.slow
 @every_plain_architecture
 def test_a_step_never_waits_for_the_device(
     cls: type[SequenceModel], options: dict[str, str], monkeypatch: pytest.MonkeyPatch

@@ -117,6 +117,7 @@ def test_losses_are_not_rounded_to_16_bits(alone: Alone, tmp_path: Path) -> None
         assert torch.tensor(first).bfloat16().item() != first
 
 
+@pytest.mark.slow
 def test_seeds_differ_and_a_fixed_seed_holds_for_all(tmp_path: Path) -> None:
     _, folder = ensemble(LM, tmp_path, 10, 5, "--task_seed=9", seeds="4,7")
     records = [record_of(folder / f"seed{seed}") for seed in (4, 7)]
@@ -249,6 +250,7 @@ def test_weights_of_a_seed_can_be_examined(ended: Path, capsys: pytest.CaptureFi
     assert float(shown["loss_nats"]) == pytest.approx(final.loss_nats, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -268,6 +270,7 @@ def test_mistakes(words: list[str], said: str, tmp_path: Path, capsys: pytest.Ca
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_only_fit_trains_many_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", *LM, "--seeds=0-3"]) == 2
     assert "--seeds is for fit" in capsys.readouterr().err

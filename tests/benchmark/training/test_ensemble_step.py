@@ -156,6 +156,7 @@ def test_losses_are_those_of_each_seed_alone() -> None:
             torch.testing.assert_close(losses[number, seed], loss.detach(), rtol=2e-5, atol=0)
 
 
+@pytest.mark.slow
 def test_nothing_in_a_step_waits_for_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forward, backward, clipping and AdamW on tensors without data, which stand in for a GPU's: reading one raises."""
     ensemble = new_step().model

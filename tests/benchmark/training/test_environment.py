@@ -12,6 +12,7 @@ from benchmark.training.folder.recorder import batch_hash
 from datamodules import LinearMap
 
 
+@pytest.mark.slow
 def test_flops_of_a_transformer_by_hand() -> None:
     """Matrix products of a step: 2 m n k forward and twice that backward; attention 2 products forward, 5 backward."""
     task = LinearMap(4, 2, 3, task_seed=0, data_seed=0)
@@ -40,6 +41,7 @@ class Branches(nn.Module):
         return x_BLD if x_BLD.sum().item() > 0 else 2 * x_BLD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [nn.Identity(), Branches()], ids=["plain", "branches on values"])
 def test_flops_of_any_model_are_counted(extra: nn.Module) -> None:
     """By hand: what does not multiply matrices counts nothing."""

@@ -40,6 +40,7 @@ def test_stopped_and_resumed_it_is_the_same_run(name: str, tmp_path: Path, monke
     assert record.state_bytes == STATE_BYTES[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STATE_BYTES)
 def test_flops_do_not_depend_on_the_implementation(name: str, tmp_path: Path) -> None:
     settings = [f"--model={name}", "--model.d_model=16", "--model.n_layers=1", *SIZES.get(name, []), *DATA]
@@ -52,6 +53,7 @@ def test_flops_do_not_depend_on_the_implementation(name: str, tmp_path: Path) ->
     assert flops[0] == flops[1] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there the fused kernels may run")
 def test_fused_kernels_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["--model=rwkv", "--model.backend=fused", *DATA]

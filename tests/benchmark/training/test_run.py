@@ -89,6 +89,7 @@ def test_a_run_is_trained_once(tmp_path: Path) -> None:
     assert torch.load(run.folder / CHECKPOINT, weights_only=True)["global_step"] == 12
 
 
+@pytest.mark.slow
 def test_building_leaves_no_trace(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = torch.get_rng_state()
     one, two = build(config(tmp_path, seed=5)), build(config(tmp_path, seed=5))
@@ -99,6 +100,7 @@ def test_building_leaves_no_trace(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_many_seeds_have_the_weights_that_each_has_alone(tmp_path: Path) -> None:
     many = build(config(tmp_path, seeds="3,5"))
     for seed in (3, 5):

@@ -25,6 +25,7 @@ def tasks(draw: st.DrawFn, max_size: int = 20) -> CellularAutomata:
     )
 
 
+@pytest.mark.slow
 @given(tasks(), st.integers(0, 2**40))
 def test_every_sequence_follows_a_rule(task: CellularAutomata, start: int) -> None:
     """A pool's sequence is the trajectory of one of its rules. A fresh rule is drawn with the sequence: the same
@@ -90,6 +91,7 @@ def test_task_seed_moves_the_pool_and_data_seed_the_data() -> None:
     assert not torch.equal(task.batch(0, 8)[:, :16], other_data.batch(0, 8)[:, :16])
 
 
+@pytest.mark.slow
 @given(tasks(max_size=8), st.integers(0, 1000))
 def test_no_other_token_than_the_keys_matters(task: CellularAutomata, index: int) -> None:
     """Change every token of the previous state that is not a key: the prediction stays, under any rule."""
@@ -178,6 +180,7 @@ def test_errors(options: dict[str, int], message: str) -> None:
     assert str(error.value) == message
 
 
+@pytest.mark.slow
 def test_large_state() -> None:
     task = CellularAutomata(4096, 16)
     row = task.batch(0, 1)[0].tolist()

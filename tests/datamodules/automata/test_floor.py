@@ -23,6 +23,7 @@ def all_sequences(task: CellularAutomata, tables: list[list[int]]) -> list[tuple
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state_size", "n_states", "n_rules", "rule_steps", "n_colors", "window"),
     [
@@ -65,6 +66,7 @@ def test_chunks_do_not_change_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(whole, one_by_one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state_size", "n_rules", "published", "tolerance"),
     # published with a fresh rule: a simulation whose own error is about 0.01 at S = 8
@@ -91,6 +93,7 @@ def test_fresh_floor_by_simulation() -> None:
     assert CellularAutomata(size, n_states, 0).floor_loss_nats == pytest.approx(mean, abs=0.012)
 
 
+@pytest.mark.slow
 def test_fresh_rules_applied_twice_have_a_floor_only_if_enumerable() -> None:
     assert CellularAutomata(4, 3, 0, rule_steps=2).floor_by_position_nats is None
     assert CellularAutomata(4, 3, 0, rule_steps=2).floor_loss_nats is None

@@ -47,6 +47,7 @@ def by_name(board: SuiteBoard) -> dict[str, Standing]:
 REFERENCE = entry("transformer", 20)
 
 
+@pytest.mark.slow
 def test_headline_ranks_and_order() -> None:
     board = suite(REFERENCE, entry("slow", 10, 4.0), entry("fast", 10, 0.25), entry("alike", 10, 1.0))
     found = by_name(board)

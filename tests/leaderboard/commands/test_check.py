@@ -41,6 +41,7 @@ def check(*arguments: object) -> int:
     return main(["check", *map(str, arguments)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("slowness", "verdict", "code"), [(1.0, "same", 0), (0.3, "better", 10), (3.0, "regressed", 12)]
 )
@@ -71,6 +72,7 @@ def test_no_reference_at_all(board: Path, tmp_path: Path, capsys: pytest.Capture
     assert "suite lite has no entry transformer to compare with" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_halves_of_the_reference_are_the_same(board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An A/A comparison over many draws: never a claim that one half is slower or faster but by accident."""
     codes = []
@@ -81,6 +83,7 @@ def test_halves_of_the_reference_are_the_same(board: Path, tmp_path: Path, capsy
     assert set(codes) <= {0, 11}
 
 
+@pytest.mark.slow
 def test_a_new_architecture_is_held_against_the_transformer(
     board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +100,7 @@ def test_a_new_architecture_is_held_against_the_transformer(
     assert check(other, "--against", board, "--gate") == 13
 
 
+@pytest.mark.slow
 def test_the_worst_of_several_decides(board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     same = sweep(tmp_path / "same", "transformer", range(100, 110), **LATER)
     slow = sweep(tmp_path / "slow", "mamba", range(100, 110), 8.0, **LATER)
@@ -111,6 +115,7 @@ def test_records_that_are_there_already_are_not_new(
     assert capsys.readouterr().out == f"nothing new: every record is in {board} already\n"
 
 
+@pytest.mark.slow
 def test_an_entry_among_the_results_is_held_against_the_others(
     board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ from leaderboard.validation import validate
 from tests.helpers.leaderboard.entries import READER
 
 
+@pytest.mark.slow
 def test_the_committed_records_are_valid(repository: Path) -> None:
     """Every check of a submission but the replay, which a test of the harness does for some."""
     report = validate(repository / "leaderboard" / "results", replay=False, reader=READER)
@@ -21,6 +22,7 @@ def test_the_committed_records_are_valid(repository: Path) -> None:
     assert "lite/transformer" in report.entries
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_up_to_date(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

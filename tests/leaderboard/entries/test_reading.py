@@ -154,6 +154,7 @@ def test_a_broken_entry_file(tmp_path: Path, change: dict[str, Any], reason: str
     assert reason in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -20,6 +20,7 @@ def test_the_reference_against_itself(repository: Path, tmp_path: Path, capsys: 
     assert code in {EXIT["same"], EXIT["needs-seeds"]}, capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_slowed_copy(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The transformer at a quarter of its learning rates, seeds 0-19 of every cell of lite: `regressed`.
 

@@ -174,6 +174,7 @@ def test_statistic_is_the_sum_of_mann_whitney_s(seed: int) -> None:
     assert statistic(cells) == pytest.approx([expected], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_holm_is_that_of_statsmodels() -> None:
     random = np.random.default_rng(0)
     for n in (1, 2, 4, 9):

@@ -71,6 +71,7 @@ def test_survival_of_an_arm_that_never_solves() -> None:
     assert restricted_mean([100, 100, 100], [False] * 3, 100) == 100
 
 
+@pytest.mark.slow
 @given(arms)
 def test_kaplan_meier_against_scipy(arm: list[tuple[int, bool]]) -> None:
     steps, solved = np.array([step for step, _ in arm]), np.array([hit for _, hit in arm])
@@ -103,6 +104,7 @@ def test_median_interval_published() -> None:
     assert (untreated.step, untreated.low, untreated.high) == (8, 4, 11)
 
 
+@pytest.mark.slow
 @given(arms)
 def test_median_lies_in_its_interval(arm: list[tuple[int, bool]]) -> None:
     result = median([step for step, _ in arm], [hit for _, hit in arm])

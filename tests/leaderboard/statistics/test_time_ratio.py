@@ -46,6 +46,7 @@ def test_ratio_and_its_reciprocal() -> None:
     assert there.low * back.high == pytest.approx(1, abs=0.06)
 
 
+@pytest.mark.slow
 def test_interval_covers_the_truth() -> None:
     """95 % intervals of a ratio of 1.7, censored at the budget, in two cells: about 95 in 100."""
     covered, placed = 0, []
@@ -77,6 +78,7 @@ def test_a_ratio_beyond_those_looked_for() -> None:
     assert ratio.low == pytest.approx(MAX_RATIO, rel=0.01) and back.high == pytest.approx(1 / MAX_RATIO, rel=0.01)
 
 
+@pytest.mark.slow
 def test_many_ratios_are_those_of_each_alone() -> None:
     """Arms of unlike sizes, one and two cells, ratios that the data do not bound, more of a kind than fit at once."""
     reference, other = drawn(0, (20, 400), (12, 600))

@@ -76,6 +76,7 @@ def test_too_few_seeds_are_asked_for() -> None:
     assert verdict.ratio is not None and verdict.ratio.p < 0.01
 
 
+@pytest.mark.slow
 def test_seeds_needed_would_decide() -> None:
     """One cell, five seeds: not enough. Of arms with the seeds that are asked for at least six in ten decide."""
     cells = [EASY[0]]
@@ -181,6 +182,7 @@ def test_simulation_sees_a_gate_that_is_too_eager(monkeypatch: pytest.MonkeyPatc
     assert 0.13 < claims(rates(Scenario(ratio=1.0), 400)) < 0.27
 
 
+@pytest.mark.slow
 def test_simulation_is_of_the_shipped_verdict() -> None:
     """The verdicts that the simulation counts are those of `compare` on records with the same times."""
     kinds = [compare(REFERENCE, arm(range(start, start + 5), 1.5)).kind for start in range(100, 1100, 50)]

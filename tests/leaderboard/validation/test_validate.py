@@ -201,6 +201,7 @@ def test_entry_file(results: Path, key: str, value: Any, expected: str) -> None:
         assert len([line for line in found if "architecture.name: is 'my_model', entry.yaml says 'other'" in line]) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

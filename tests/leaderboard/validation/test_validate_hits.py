@@ -14,6 +14,7 @@ from tests.oracles import hitting_step as oracle
 VALUES = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.5, math.nextafter(0.5, 0), 0.9, math.nan])
 
 
+@pytest.mark.slow
 @given(st.lists(VALUES, max_size=12), st.sampled_from([">=", "<"]), st.integers(1, 60), st.booleans())
 def test_agrees_with_its_definition(values: list[float], op: str, every: int, from_zero: bool) -> None:
     steps = [every * (number + (not from_zero)) for number in range(len(values))]

@@ -59,6 +59,7 @@ def test_many_values_are_refused_unread(tmp_path: Path, monkeypatch: pytest.Monk
     assert answer == {"problem": ["curves", "has 3,000,006 values, at most 2,000,000 are allowed"]}
 
 
+@pytest.mark.slow
 def test_many_bytes_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few values, but long ones: a text of 60 MB that packs into 60 kB."""
     content = parquet(pa.table({"step": [0], "text": ["a" * 60_000_000]}), compression="zstd", use_dictionary=False)

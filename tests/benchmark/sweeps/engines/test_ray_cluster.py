@@ -43,6 +43,7 @@ def port_that_wants_a_token() -> Iterator[int]:
     server.stop(None).wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["", "ray://"])
 def test_an_address_where_no_cluster_answers(kind: str, port_of_a_web_server: int) -> None:
     for target in ("127.0.0.1:1", "no-such-host.invalid:6379", f"127.0.0.1:{port_of_a_web_server}"):

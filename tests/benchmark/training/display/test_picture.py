@@ -25,6 +25,7 @@ def many(curves: pd.DataFrame, n_rows: int) -> pd.DataFrame:
     return repeated.assign(step=np.arange(n_rows))
 
 
+@pytest.mark.slow
 def test_more_points_than_altair_allows_by_default_are_drawn(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,6 +34,7 @@ def test_more_points_than_altair_allows_by_default_are_drawn(
     assert (tmp_path / "a.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.slow
 def test_lines_are_thinned_evenly_with_both_ends(run: Path) -> None:
     thinned = picture._thinned(many(curves_of(run), 10_001))
     steps = thinned["step"].to_numpy()
@@ -41,6 +43,7 @@ def test_lines_are_thinned_evenly_with_both_ends(run: Path) -> None:
     assert len(picture._thinned(many(curves_of(run), 640))) == 640
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default:.*the picture was not drawn")
 @pytest.mark.parametrize("obstacle", ["folder", "library"])
 def test_a_picture_that_cannot_be_drawn_costs_no_record(

@@ -55,6 +55,7 @@ def test_what_can_be_drawn_over(console: Console, widgets: bool, live: bool, mon
     assert is_live(console) == live
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_notebook", [True, False])
 def test_python_prints_lines_in_a_notebook_that_cannot_draw_and_nothing_elsewhere(
     in_notebook: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -83,6 +83,7 @@ def test_resumes_to_the_end_as_the_run_that_began(signum: int, tmp_path: Path, m
     assert ended.ended_at > interrupted.ended_at and ended.wall_train_s > interrupted.wall_train_s
 
 
+@pytest.mark.slow
 def test_a_run_that_has_ended_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, folder = fit(LM, tmp_path, "a", 5, 5)
     before = (folder / RECORD).read_bytes()
@@ -110,6 +111,7 @@ def test_a_signal_in_the_evaluation_before_the_first_step(
     assert_same_run(folder, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("during", "times", "signum"),
     [
@@ -136,6 +138,7 @@ def test_signals_while_the_end_is_written_change_nothing(
     assert (folder / CHECKPOINT).exists()
 
 
+@pytest.mark.slow
 def test_signals_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = [signal.getsignal(signum) for signum in SIGNALS]
     fit(LM, tmp_path, "whole", 5, 5)
@@ -145,6 +148,7 @@ def test_signals_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert [signal.getsignal(signum) for signum in SIGNALS] == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["training_step", "validation_step"])
 def test_an_error_in_the_model(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -167,6 +171,7 @@ def test_an_error_in_the_model(
     assert errors.splitlines()[-1] == f"error: run ended as error: {record.error}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("every", "what"),
     [pytest.param(20, "training loss", id="training"), pytest.param(1, "held-out loss", id="held-out")],
@@ -185,6 +190,7 @@ def test_a_learning_rate_that_diverges(
     assert resume(folder) == 2
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint that cannot be written is an error of the run; the one before stays."""
     save = Trainer.save_checkpoint
