@@ -15,7 +15,7 @@ from benchmark.contract import CHECKS, TRAINING_CHECKS, Check, NotOffered
 from tests.helpers.streaming_faults import STREAMING_FAULTS, Recurrent
 
 
-class Block(nn.Module):
+class PlantedBlock(nn.Module):
     """The planted models' block: what a function of the class makes of x, beside a linear map."""
 
     def __init__(self, d_model: int, mix: Callable[[Tensor], Tensor]) -> None:
@@ -31,42 +31,42 @@ def running_mean(x_BLD: Tensor) -> Tensor:
     return x_BLD.cumsum(1) / torch.arange(1, x_BLD.shape[1] + 1)[:, None]
 
 
-class Planted(SequenceModel):
+class Faultless(SequenceModel):
     """A small honest model; each fault below overrides one thing of it."""
 
     mix: ClassVar[Callable[[Tensor], Tensor]] = running_mean
 
     def __init__(self, vocab_size: int, seq_len: int, *, d_model: int = 32) -> None:
-        super().__init__(vocab_size, seq_len, d_model=d_model, blocks=[Block(d_model, type(self).mix)])
+        super().__init__(vocab_size, seq_len, d_model=d_model, blocks=[PlantedBlock(d_model, type(self).mix)])
 
 
 def mixing(mix: Callable[[Tensor], Tensor]) -> type[SequenceModel]:
     """The model that mixes in this way."""
-    return type("Mixing", (Planted,), {"mix": staticmethod(mix)})
+    return type("Mixing", (Faultless,), {"mix": staticmethod(mix)})
 
 
-class Truncates(Planted):
+class Truncates(Faultless):
     """Reads the end of an input that is too long."""
 
     def forward(self, tokens_BL: Tensor) -> Tensor:
         return super().forward(tokens_BL[:, -self.seq_len :])
 
 
-class LastOnly(Planted):
+class LastOnly(Faultless):
     """Logits of the last position only."""
 
     def forward(self, tokens_BL: Tensor) -> Tensor:
         return super().forward(tokens_BL)[:, -1:]
 
 
-class Double(Planted):
+class Double(Faultless):
     """Logits in another precision."""
 
     def forward(self, tokens_BL: Tensor) -> Tensor:
         return super().forward(tokens_BL).double()
 
 
-class UnusedParameter(Planted):
+class UnusedParameter(Faultless):
     """A parameter that nothing reads."""
 
     def __init__(self, vocab_size: int, seq_len: int) -> None:
@@ -74,28 +74,28 @@ class UnusedParameter(Planted):
         self.unused = nn.Parameter(torch.ones(3))
 
 
-class Detached(Planted):
+class Detached(Faultless):
     """A parameter whose gradient is cut off."""
 
     def unembed(self, x_BLD: Tensor) -> Tensor:
         return super().unembed(x_BLD.detach())
 
 
-class InfiniteSlope(Planted):
+class InfiniteSlope(Faultless):
     """The square root of zero: finite logits, infinite gradient."""
 
     def unembed(self, x_BLD: Tensor) -> Tensor:
         return super().unembed(x_BLD + (x_BLD - x_BLD.detach()).abs().sqrt())
 
 
-class BypassesEmbedding(Planted):
+class BypassesEmbedding(Faultless):
     """Hides its input from the gradient check."""
 
     def embed(self, tokens_BL: Tensor, start: int = 0) -> Tensor:
         return self.embedding.weight[tokens_BL]
 
 
-class ZeroGate(Planted):
+class ZeroGate(Faultless):
     """A leak behind a gate that starts at zero: only the perturbed weights show it."""
 
     def __init__(self, vocab_size: int, seq_len: int) -> None:
@@ -106,7 +106,7 @@ class ZeroGate(Planted):
         return super().unembed(x_BLD + self.gate * x_BLD.roll(-1, 1))
 
 
-class BatchPlace(Planted):
+class BatchPlace(Faultless):
     """Adds the place in the batch."""
 
     def embed(self, tokens_BL: Tensor, start: int = 0) -> Tensor:
@@ -114,7 +114,7 @@ class BatchPlace(Planted):
         return x_BLD + torch.arange(len(x_BLD))[:, None, None]
 
 
-class LoudHead(Planted):
+class LoudHead(Faultless):
     """Starts far from a uniform guess."""
 
     def __init__(self, vocab_size: int, seq_len: int) -> None:
@@ -122,7 +122,7 @@ class LoudHead(Planted):
         nn.init.normal_(self.head.weight)
 
 
-class QuietPositions(Planted):
+class QuietPositions(Faultless):
     """Positions at another scale than the tokens."""
 
     def __init__(self, vocab_size: int, seq_len: int) -> None:
@@ -131,7 +131,7 @@ class QuietPositions(Planted):
         nn.init.normal_(self.positions, std=0.02 * float(self.embedding.weight.detach().std()))
 
 
-class RemembersInput(Planted):
+class RemembersInput(Faultless):
     """Carries state from one forward pass to the next."""
 
     state: Tensor | float = 0.0
@@ -142,7 +142,7 @@ class RemembersInput(Planted):
         return x_BLD
 
 
-class OwnGenerator(Planted):
+class OwnGenerator(Faultless):
     """Weights that torch.manual_seed does not fix."""
 
     def __init__(self, vocab_size: int, seq_len: int) -> None:
@@ -152,7 +152,7 @@ class OwnGenerator(Planted):
         nn.init.normal_(self.head.weight, generator=generator)
 
 
-class IgnoresSeed(Planted):
+class IgnoresSeed(Faultless):
     """The same weights under every seed."""
 
     def __init__(self, vocab_size: int, seq_len: int) -> None:
@@ -160,14 +160,14 @@ class IgnoresSeed(Planted):
             super().__init__(vocab_size, seq_len)
 
 
-class Dropout(Planted):
+class Dropout(Faultless):
     """Training mode differs from evaluation mode, without noise."""
 
     def unembed(self, x_BLD: Tensor) -> Tensor:
         return super().unembed(x_BLD * torch.arange(32) if self.training else x_BLD)
 
 
-class HiddenWeight(Planted):
+class HiddenWeight(Faultless):
     """A random weight that is neither parameter nor buffer."""
 
     def __init__(self, vocab_size: int, seq_len: int) -> None:
@@ -178,7 +178,7 @@ class HiddenWeight(Planted):
         return super().unembed(x_BLD * self.hidden)
 
 
-class GrowingBuffer(Planted):
+class GrowingBuffer(Faultless):
     """A buffer whose shape differs between two instances with the same sizes."""
 
     count = 0
@@ -189,7 +189,7 @@ class GrowingBuffer(Planted):
         self.register_buffer("seen", torch.zeros(GrowingBuffer.count))
 
 
-class SharedCopies(Planted):
+class SharedCopies(Faultless):
     """A deep copy that is the original."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "SharedCopies":
@@ -197,7 +197,7 @@ class SharedCopies(Planted):
 
 
 def local_class() -> type[SequenceModel]:
-    class Local(Planted):
+    class Local(Faultless):
         pass
 
     return Local
@@ -262,16 +262,16 @@ def test_every_check_has_a_fault(check: Check) -> None:
 @pytest.mark.parametrize("check", [*CHECKS, pytest.param(contract.check_no_leak, marks=pytest.mark.train)])
 def test_without_its_fault_the_planted_model_passes(check: Check) -> None:
     """So each failure above is the fault's doing."""
-    check(Recurrent if check is contract.check_streaming else Planted)
+    check(Recurrent if check is contract.check_streaming else Faultless)
 
 
 def test_streaming_is_not_asked_of_a_model_without_a_state() -> None:
     with pytest.raises(NotOffered, match="no state of fixed size"):
-        contract.check_streaming(Planted)
-    assert Planted(5, 9).state_bytes is None
+        contract.check_streaming(Faultless)
+    assert Faultless(5, 9).state_bytes is None
 
 
 def test_a_check_leaves_the_random_state() -> None:
     before = torch.random.get_rng_state()
-    contract.check_reproducible(Planted)
+    contract.check_reproducible(Faultless)
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -41,7 +41,7 @@ def test_equals_explicit_loops(token_mixing: str, length: int) -> None:
 
 
 def block_weights(weights: dict[str, Any], prefix: str, n_maps: int) -> tuple[Any, Any, Any]:
-    """What the oracle's block takes, from a state_dict."""
+    """Arguments of the oracle's block, from a state_dict."""
 
     def pair(name: str) -> tuple[Any, Any]:
         return weights[f"{prefix}{name}.weight"], weights[f"{prefix}{name}.bias"]

@@ -1,4 +1,4 @@
-"""What the base class gives every architecture."""
+"""Base class of architectures: embeddings, errors, streaming."""
 
 import math
 from typing import Any

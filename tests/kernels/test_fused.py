@@ -44,7 +44,7 @@ pytestmark = [
 ]
 Inputs = dict[str, Tensor]
 HALF_INPUTS = set("qkvrabxBC")
-"""What autocast leaves in half precision; decays, dt and states stay in float32."""
+"""Inputs that autocast leaves in half precision; decays, dt and states stay in float32."""
 DECAY_GRADIENTS = {"dlog_alpha", "dlog_w", "ddt", "dA"}
 
 

@@ -1,4 +1,4 @@
-"""Which implementation runs, on machines with and without a GPU and the optional libraries."""
+"""Choice of the implementation, on machines with and without a GPU and the optional libraries."""
 
 from typing import Any
 
