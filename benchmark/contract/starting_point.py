@@ -85,13 +85,7 @@ class StartingPoint(SequenceModel):
     """Gated linear recurrence (arXiv 0000.00000).
 
     Args:
-        vocab_size: number of token values V.
-        seq_len: longest input L in tokens.
-        d_model: width D of the residual stream.
-        n_layers: number of blocks.
-        mlp_ratio: MLP width as a multiple of d_model.
         positions: "learned" (absolute) or "none": the recurrence knows the order, but the tasks ask for places.
-        embedding_std: standard deviation of the initial token and position embeddings.
 
     Raises:
         ValueError: if a size is smaller than 1, embedding_std is not positive or positions is neither of the two.
