@@ -58,9 +58,6 @@ def no_pytest_arguments() -> Iterator[None]:
 
 
 MARKS = ("process", "train", "browser", "slow")
-ROOMS = ("benchmark", "datamodules")
-"""Where the marks are kept true."""
-
 FEW_STEPS = 10
 QUESTIONS = {"cat", "git", "lscpu", "ninja", "uname"}
 """Programs that a unit may run: they only say something of the machine or the checkout."""
@@ -114,7 +111,6 @@ DEEDS = Deeds()
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     DEEDS.forget()  # a shared fixture's deeds are not those of the test that happens to come first
     result = yield
-    watched = item.path.relative_to(ROOT / "tests").parts[0] in ROOMS and not any(map(item.get_closest_marker, MARKS))
-    if watched and (complaints := DEEDS.complaints()):
+    if not any(map(item.get_closest_marker, MARKS)) and (complaints := DEEDS.complaints()):
         pytest.fail("; ".join(complaints), pytrace=False)
     return result

@@ -203,6 +203,7 @@ def test_a_planted_use_of_the_command_line_is_found(tmp_path: Path, name: str, s
     assert users_of_the_command_line(tmp_path) == [name] * found
 
 
+@pytest.mark.process
 def test_leaderboard_starts_without_torch(repository: Path) -> None:
     """The walker sees our own imports only; this one sees what a library drags in."""
     code = (

@@ -64,7 +64,7 @@ def make_folder(folder: Path, unit: Unit) -> None:
     check_config(folder, unit)
     if not (folder / CONFIG).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{CONFIG}.{os.getpid()}.tmp"
+        temporary = folder / f".{CONFIG}.tmp"
         temporary.write_text(unit.config)
         os.replace(temporary, folder / CONFIG)
 

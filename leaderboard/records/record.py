@@ -239,7 +239,7 @@ def write_record(path: str | Path, record: Record) -> None:
         if old.status in FINAL_STATUSES and old.run_id != record.run_id:
             raise ValueError(f"{path}: holds the {old.status} record of another run, which is never replaced")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # same folder: os.replace must not cross file systems
+    temporary = path.with_name(f".{path.name}.tmp")  # same folder: os.replace must not cross file systems
     try:
         with open(temporary, "wb") as file:
             file.write(_text(record))

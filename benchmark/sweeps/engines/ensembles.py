@@ -118,7 +118,7 @@ class EnsembleEngine(Engine):
         (folder / CHECKPOINT).unlink(missing_ok=True)  # of other seeds
         config = yaml.safe_load(units[0].config)
         config |= {"seed": 0, "seeds": ",".join(map(str, seeds))}
-        temporary = folder / f".{CONFIG}.{os.getpid()}.tmp"
+        temporary = folder / f".{CONFIG}.tmp"
         folder.mkdir(parents=True, exist_ok=True)
         temporary.write_text(yaml.safe_dump(config, sort_keys=False))
         os.replace(temporary, path)

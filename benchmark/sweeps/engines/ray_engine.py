@@ -160,7 +160,7 @@ def deliver(result: UnitResult, folder: Path) -> str | None:
         record = Record.model_validate_json(content)
         (folder / RECORD).unlink(missing_ok=True)  # of an earlier attempt, like the curves that are replaced now
         for name in result.files.keys() - {RECORD, LOG}:
-            temporary = folder / f".{name}.{os.getpid()}.tmp"
+            temporary = folder / f".{name}.tmp"
             temporary.write_bytes(result.files[name])
             os.replace(temporary, folder / name)
         # An earlier attempt on this machine may have left a checkpoint: this run has overtaken it.
