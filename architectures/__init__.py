@@ -26,4 +26,8 @@ __all__ = [
 ]
 
 for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+    try:
+        import_module(f"{__name__}.{_module.name}")
+    except Exception as _error:  # of a file that is being written: one line, in place of a traceback from every command
+        _reason = f"{type(_error).__name__}: {' '.join(str(_error).split())}"
+        raise ValueError(f"{__path__[0]}/{_module.name}: cannot be imported: {_reason}") from _error

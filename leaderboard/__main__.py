@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from leaderboard.commands import build, check, schema, show, submit, validate
 from leaderboard.mistakes import OneLineParser, unknown
 
 COMMANDS = {
-    "show": (show, "one row per task cell, architecture and protocol"),
-    "schema": (schema, "JSON Schema of a record"),
-    "build": (build, "write the table, the figures and the site"),
-    "check": (check, "new records against committed ones: a verdict for CI"),
-    "submit": (submit, "gather a sweep's records into an entry"),
-    "validate": (validate, "check entries before anyone believes them"),
+    "show": "one row per task cell, architecture and protocol",
+    "schema": "JSON Schema of a record",
+    "build": "write the table, the figures and the site",
+    "check": "new records against committed ones: a verdict for CI",
+    "submit": "gather a sweep's records into an entry",
+    "validate": "check entries before anyone believes them",
 }
 HELP = ("-h", "--help", "help")
 
@@ -47,14 +47,15 @@ def _run(words: Sequence[str]) -> int:
     name, *rest = words
     if name in HELP:
         print("usage: python -m leaderboard COMMAND [...]\n\nRead and compare records of runs.\n")
-        print("\n".join(f"  {command:10}{summary}" for command, (_, summary) in COMMANDS.items()))
+        print("\n".join(f"  {command:10}{summary}" for command, summary in COMMANDS.items()))
         return 0
     if name not in COMMANDS:
         raise ValueError(unknown("command", name, COMMANDS))
-    command, summary = COMMANDS[name]
+    command, summary = import_module(f"leaderboard.commands.{name}"), COMMANDS[name]
     parser = OneLineParser(name, f"{summary[0].upper()}{summary[1:]}.")
     command.add_arguments(parser)
-    return command.run(parser.parse_args(rest))
+    code: int = command.run(parser.parse_args(rest))
+    return code
 
 
 if __name__ == "__main__":

@@ -135,3 +135,12 @@ def test_each_is_one_file(repository: Path, tmp_path: Path) -> None:
     header, row = python("leaderboard", "show", "runs").splitlines()
     assert header.split()[:3] == ["task", "architecture", "letters"] and row.split()[2:4] == ["one_back", "8"]
     assert json.loads(python("leaderboard", "show", "runs", "--format", "json"))[0]["architecture"] == "one_back"
+
+    for folder, command in (("datamodules", "benchmark"), ("leaderboard/board/columns", "leaderboard")):
+        (tmp_path / folder / "broken.py").write_text("def broken(:\n")
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}
+        words = {"benchmark": ["fit", "--model=one_back", "--data=lm"], "leaderboard": ["show", "runs"]}[command]
+        called = [sys.executable, "-m", command, *words]
+        done = subprocess.run(called, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert f"{folder}/broken: cannot be imported: SyntaxError" in done.stderr

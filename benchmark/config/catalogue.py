@@ -53,10 +53,14 @@ def catalogue() -> list[CatalogueItem]:
 def registered(folder: Path, decorator: str) -> Iterator[tuple[str, str]]:
     """Yield name and first docstring line of everything below a folder that has ``@decorator("name")`` above it."""
     for path in folder.rglob("*.py"):
-        source = path.read_text(encoding="utf-8")
+        source = path.read_text(encoding="utf-8", errors="replace")
         if f"@{decorator}(" not in source:
             continue
-        for cls in [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef | ast.FunctionDef)]:
+        try:
+            tree = ast.parse(source)
+        except SyntaxError as error:
+            raise ValueError(f"{path}: cannot be read: {error}") from error
+        for cls in [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef)]:
             for call in cls.decorator_list:
                 match call:
                     case ast.Call(func=ast.Name(id=used), args=[ast.Constant(value=str(name))]) if used == decorator:

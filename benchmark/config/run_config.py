@@ -13,7 +13,7 @@ from architectures import SequenceModel
 from benchmark.config.errors import unknown
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.seeds import parse_seeds
-from benchmark.metrics import METRICS
+from benchmark.metrics.registry import BASIC, METRICS
 from datamodules import TaskDataModule
 from leaderboard.records.record import Seeds
 
@@ -85,7 +85,7 @@ class RunConfig:
         picture: Draw the curves when the run ends.
         checkpoint_interval_s: Least time between checkpoints.
         keep_every: Steps between checkpoints that are kept; a multiple of protocol.eval_every.
-        metrics: Names of further metrics for the curves, like [entropy_nats].
+        metrics: Names of further metrics for the curves, with commas between or as a list.
         suite: Suite that the record names.
         cell: Cell of a suite that the record names.
 
@@ -109,7 +109,7 @@ class RunConfig:
     picture: bool = True
     checkpoint_interval_s: float = 10.0
     keep_every: int | None = None
-    metrics: list[str] | None = None
+    metrics: list[str] | str | None = None
     suite: str | None = None
     cell: str | None = None
 
@@ -123,8 +123,11 @@ class RunConfig:
         every = self.protocol.eval_every
         if self.keep_every is not None and (self.keep_every < 1 or self.keep_every % every):
             raise ValueError(f"--keep_every must be a multiple of protocol.eval_every = {every}, got {self.keep_every}")
-        names = self.metrics or []
+        names = self.metrics.split(",") if isinstance(self.metrics, str) else list(self.metrics or [])
+        object.__setattr__(self, "metrics", names or None)
         for name in names:
+            if name in BASIC:
+                raise ValueError(f"--metrics {name}: every run has it")
             if name not in METRICS:
                 raise ValueError(unknown("metric", name, sorted(METRICS), " for --metrics"))
             if names.count(name) > 1:

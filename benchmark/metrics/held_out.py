@@ -53,6 +53,9 @@ class HeldOutMetrics(Metric):
         task: of any of the seeds: says which positions are scored, and adds its own metrics.
         n_seeds: E.
         extra: names of registered metrics to add.
+
+    Raises:
+        ValueError: if one of these has the name of one of the task's own.
     """
 
     full_state_update = False
@@ -69,6 +72,11 @@ class HeldOutMetrics(Metric):
     def __init__(self, task: Task, n_seeds: int = 1, extra: Sequence[str] = ()) -> None:
         super().__init__(sync_on_compute=False)
         self.task, self.extra = task, tuple(extra)
+        nothing_L = torch.zeros(task.seq_len)
+        if twice := sorted({*extra} & task.metrics(nothing_L, nothing_L).keys()):
+            raise ValueError(
+                f"--metrics {', '.join(twice)}: task {task.name} has a metric of this name, which every run has"
+            )
         shapes = {"loss_EL": (n_seeds, task.seq_len), "correct_EL": (n_seeds, task.seq_len), "n_sequences": ()}
         shapes["extra_NE"] = (len(self.extra), n_seeds)
         for name in ("scored_loss_E", "scored_correct_E", "scored_E", "exact_E", "units_E"):
@@ -94,11 +102,11 @@ class HeldOutMetrics(Metric):
             self.scored_E += scored_EBL.sum((1, 2))
         self.n_sequences += target_EBL.shape[1]
         for i, name in enumerate(self.extra):
-            value_EB = METRICS[name](logits_EBLV, tokens_EB, scored_EBL.expand(target_EBL.shape))
-            if value_EB.shape != target_EBL.shape[:2]:
-                expected = f"a value per sequence, {tuple(target_EBL.shape[:2])}"
-                raise ValueError(f"metric {name} must return {expected}, returned {tuple(value_EB.shape)}")
-            self.extra_NE[i] += value_EB.sum(1, dtype=torch.float64)
+            try:
+                value_EB = METRICS[name](logits_EBLV, tokens_EB, scored_EBL.expand(target_EBL.shape))
+            except Exception as error:
+                raise ValueError(f"metric {name} raised {type(error).__name__}: {error}") from error
+            self.extra_NE[i] += _checked(name, value_EB, target_EBL).sum(1, dtype=torch.float64)
 
     def compute(self) -> dict[str, Tensor]:
         """Means of everything that was added since the last reset, on the CPU, a row or an element per seed."""
@@ -126,7 +134,7 @@ class HeldOutMetrics(Metric):
         """The same as numbers with the task's own metrics, one item per seed.
 
         Raises:
-            ValueError: if an added metric has the name of one of the task's, or is not finite although the loss is.
+            ValueError: if an added metric is not finite although the loss is.
         """
         means = self.compute()
         summaries = zip(*(means[f"{name}_E"].view(-1).tolist() for name in _SUMMARIES), strict=True)
@@ -138,10 +146,22 @@ class HeldOutMetrics(Metric):
             metrics = dict(zip(BASIC, (loss_L.mean().item(), *of_seed), strict=True))
             metrics |= self.task.metrics(loss_L, accuracy_L)
             for name, value in zip(self.extra, added, strict=True):
-                if name in metrics:
-                    raise ValueError(f"metric {name}: the task {self.task.name} has one of this name")
                 if not math.isfinite(value) and math.isfinite(metrics["loss_nats"]):
                     raise ValueError(f"metric {name} is {value}, although the held-out loss is finite")
                 metrics[name] = value
             found.append(Evaluation(metrics, loss_L, accuracy_L))
         return found
+
+
+def _checked(name: str, value_EB: object, target_EBL: Tensor) -> Tensor:
+    """The values of an added metric.
+
+    Raises:
+        ValueError: if they are not one real number per sequence, on the device of the tokens.
+    """
+    expected = f"metric {name} must return a value per sequence, {tuple(target_EBL.shape[:2])}, on {target_EBL.device}"
+    if not isinstance(value_EB, Tensor):
+        raise ValueError(f"{expected}; it returned {type(value_EB).__name__}")
+    if value_EB.shape != target_EBL.shape[:2] or value_EB.is_complex() or value_EB.device != target_EBL.device:
+        raise ValueError(f"{expected}; it returned {tuple(value_EB.shape)}, {value_EB.dtype}, on {value_EB.device}")
+    return value_EB

@@ -30,7 +30,12 @@ def register_metric(name: str) -> Callable[[Measure], Measure]:
         ValueError: if the name is taken or is no lower-case word.
     """
 
+    if not isinstance(name, str):
+        raise ValueError(f'@register_metric takes a name, like @register_metric("certainty"); got {name!r}')
+
     def decorate(measure: Measure) -> Measure:
+        if not callable(measure):
+            raise ValueError(f"metric {name!r} must be a function, got {measure!r}")
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _TAKEN:
             why = "every run has it" if name in _TAKEN else "a name is a lower-case word, like entropy_nats"
             raise ValueError(f"metric name {name!r} of {measure.__module__}: {why}")

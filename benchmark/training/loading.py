@@ -1,5 +1,6 @@
 """Loads the run in a folder, or resumes its training."""
 
+import warnings
 from pathlib import Path
 
 import yaml
@@ -8,6 +9,7 @@ from benchmark.config.errors import BenchmarkError
 from benchmark.config.identity import RunIdentity, difference
 from benchmark.config.parser import config_of, parse
 from benchmark.config.run_config import RunConfig
+from benchmark.metrics.registry import METRICS
 from benchmark.training.folder.layout import CONFIG, RECORD, require_unfinished
 from benchmark.training.members import Member
 from benchmark.training.run import Run, build, restored
@@ -65,6 +67,9 @@ def config_in(folder: Path) -> RunConfig:
             raise BenchmarkError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict):
             raise BenchmarkError(f"{path}: is not a run's configuration")
+        if isinstance(asked := content.get("metrics"), list) and (gone := [n for n in asked if n not in METRICS]):
+            warnings.warn(f"{path}: metrics that are not registered here are left out: {', '.join(gone)}", stacklevel=2)
+            content["metrics"] = [name for name in asked if name in METRICS]
         try:
             return parse(content)
         except ValueError as error:

@@ -299,7 +299,7 @@ class Run:
             )
         if (there := checkpoint.get("metrics", [])) != (here := list(self.module.metrics)):
             raise BenchmarkError(
-                f"{path}: was made with metrics = {there}, this run has {here}: resume with the config.yaml beside it"
+                f"{path}: its curves have the metrics {there}, this run asks for {here}: set metrics: {there}"
             )
 
     @quiet()

@@ -22,7 +22,10 @@ def render(board: Board) -> str:
     fields: list[dict[str, str]] = [{} for _ in rows]
     for column in columns_of(Table.CSV):
         for name, read in column.values.items():
-            found = [read(row) for row in rows]
+            try:
+                found = [read(row) for row in rows]
+            except Exception as error:
+                raise ValueError(f"column {column.title!r}: {name} raised {type(error).__name__}: {error}") from error
             if name.endswith("_"):  # a mapping by key
                 keys = sorted({key for values in found for key in values})
                 parts = {f"{name}{key}": [values.get(key) for values in found] for key in keys}

@@ -9,6 +9,7 @@ from typing import Any
 
 from leaderboard.board.columns import Column, Table, columns_of
 from leaderboard.board.standings import SummaryRow
+from leaderboard.render.escape import visible
 
 IN_THE_TITLE = {"task", "protocol", "budget", "n"}  # of a terminal's tables, one per cell
 _ENDS = {"": "step", "_low": "low", "_high": "high"}
@@ -17,7 +18,7 @@ _NOT_IN_JSON = {"median", "curve", "parameters", "flops_per_token", "state_bytes
 
 def table(columns: Sequence[Column], rows: Sequence[Any]) -> str:
     """Aligned plain text: as wide as it needs to be, nothing cut or wrapped."""
-    lines = [[column.title for column in columns], *([c.plain(row) for c in columns] for row in rows)]
+    lines = [[column.title for column in columns], *([visible(c.plain(row)) for c in columns] for row in rows)]
     widths = [max(map(len, texts)) for texts in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(

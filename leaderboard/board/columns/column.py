@@ -98,9 +98,20 @@ class Column:
         return self.title if as_it_is else self.title[0].upper() + self.title[1:]
 
     def pieces(self, row: Any) -> tuple[Piece, ...]:
-        """The text of a row, in pieces."""
-        text = "" if self.text is None else self.text(row)
-        return text if isinstance(text, tuple) else (text,)
+        """The text of a row, in pieces.
+
+        Raises:
+            ValueError: one line, if the text cannot be made or is something else than text of one line.
+        """
+        try:
+            text = "" if self.text is None else self.text(row)
+        except Exception as error:
+            raise ValueError(f"column {self.title!r}: its text raised {type(error).__name__}: {error}") from error
+        pieces = text if isinstance(text, tuple) else (text,)
+        for piece in pieces:
+            if not isinstance(piece, str | EntryName) or (type(piece) is str and "\n" in piece):
+                raise ValueError(f"column {self.title!r}: its text must be a str of one line, got {piece!r}")
+        return pieces
 
     def plain(self, row: Any) -> str:
         """The text of a row for a terminal."""
@@ -111,7 +122,17 @@ REGISTERED: list[Column] = []
 
 
 def add(column: Column) -> Column:
-    """Register a column in the tables it belongs to."""
+    """Register a column in the tables it belongs to.
+
+    Raises:
+        ValueError: if it has no title or no table, or a name of its values is taken.
+    """
+    in_csv = column.values if Table.CSV in column.tables else {}
+    taken = {name for each in REGISTERED if Table.CSV in each.tables for name in each.values}
+    if not column.title or not column.tables or not all(isinstance(table, Table) for table in column.tables):
+        raise ValueError(f"column {column.title!r} needs a title, and tables as {{Table.CELL: place}}")
+    if twice := sorted(taken & set(in_csv)):
+        raise ValueError(f"column {column.title!r}: {', '.join(twice)} is a name of another column's values")
     REGISTERED.append(column)
     return column
 

@@ -1,6 +1,7 @@
 """Metrics that ``--metrics`` turns on: what they measure, where it is written, and what is refused."""
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def test_a_metric_reaches_curves_and_record(tmp_path: Path) -> None:
     assert benchmark.load(run.folder).evaluate().metrics["entropy_nats"] == curves["entropy_nats"].iloc[-1]
 
 
-def returns(value: Tensor) -> None:
+def returns(value: Any) -> None:
     register_metric("planted")(lambda logits, tokens, scored: value)
 
 
@@ -88,9 +89,12 @@ def returns(value: Tensor) -> None:
     [
         (torch.zeros(3), ["planted", "(1, 6)", "(3,)"]),
         (torch.full((1, 6), math.nan), ["planted", "nan"]),
+        (torch.ones(1, 6, dtype=torch.complex64), ["planted", "complex64"]),
+        (torch.zeros(1, 6, device="meta"), ["planted", "meta", "cpu"]),
+        (0.5, ["planted", "float"]),
     ],
 )
-def test_a_metric_that_does_not_keep_the_contract_is_named(value: Tensor, named: list[str]) -> None:
+def test_a_metric_that_does_not_keep_the_contract_is_named(value: Any, named: list[str]) -> None:
     returns(value)
     task = LinearMap(4, 2, 3, task_seed=0, data_seed=0)
     metrics = HeldOutMetrics(task, 1, ["planted"])
@@ -102,16 +106,23 @@ def test_a_metric_that_does_not_keep_the_contract_is_named(value: Tensor, named:
 
 def test_a_name_of_the_task_is_refused() -> None:
     register_metric("rows_solved")(lambda logits, tokens, scored: torch.zeros(logits.shape[:2]))
+    with pytest.raises(ValueError, match=r"--metrics rows_solved.*\blm\b"):
+        HeldOutMetrics(LinearMap(4, 2, 3, task_seed=0, data_seed=0), 1, ["rows_solved"])
+
+
+def test_a_metric_that_raises_is_named() -> None:
+    @register_metric("planted")
+    def planted(logits_EBLV: Tensor, tokens_EB: Tensor, scored_EBL: Tensor) -> Tensor:
+        raise KeyError("boom")
+
     task = LinearMap(4, 2, 3, task_seed=0, data_seed=0)
-    metrics = HeldOutMetrics(task, 1, ["rows_solved"])
-    metrics.update(torch.zeros(1, 6, task.seq_len, 2), task.batch(0, 6)[None])
-    with pytest.raises(ValueError, match=r"rows_solved.*\blm\b"):
-        metrics.evaluations()
+    with pytest.raises(ValueError, match="metric planted raised KeyError: 'boom'"):
+        HeldOutMetrics(task, 1, ["planted"]).update(torch.zeros(1, 6, task.seq_len, 2), task.batch(0, 6)[None])
 
 
-@pytest.mark.parametrize("name", ["accuracy", "step", "Entropy", "", "a b", "entropy_nats"])
-def test_a_name_that_cannot_be(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name!r}"):
+@pytest.mark.parametrize("name", ["accuracy", "step", "Entropy", "", "a b", "entropy_nats", 3, len])
+def test_a_name_that_cannot_be(name: Any) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{name!r}")):
         register_metric(name)(lambda logits, tokens, scored: logits)
 
 
@@ -120,7 +131,9 @@ def test_a_name_that_cannot_be(name: str) -> None:
     [
         (["entropi"], ["entropi", "--metrics", "did you mean entropy_nats?"]),
         (["entropy_nats", "entropy_nats"], ["--metrics", "entropy_nats", "twice"]),
-        ("entropy_nats", ["--metrics", "list"]),
+        ("entropy_nats,entropi", ["--metrics", "entropi", "did you mean entropy_nats?"]),
+        (["accuracy"], ["--metrics accuracy", "every run has it"]),
+        (3, ["--metrics", "list"]),
     ],
 )
 def test_a_choice_that_cannot_be(metrics: Any, named: list[str]) -> None:
@@ -136,3 +149,20 @@ def test_a_run_goes_on_with_the_metrics_that_its_curves_have(tmp_path: Path) -> 
     other = benchmark.build(benchmark.configure(config=TINY, out=tmp_path, name="b"))
     with pytest.raises(benchmark.BenchmarkError, match="entropy_nats"):
         other.fit(resume_from=run.folder / "last.ckpt")
+
+
+def test_words_with_commas_are_a_list() -> None:
+    register_metric("half")(lambda logits, tokens, scored: torch.zeros(logits.shape[:2]))
+    assert benchmark.configure(config=TINY, metrics="half,entropy_nats").metrics == ["half", "entropy_nats"]
+    assert benchmark.configure(config=TINY | {"metrics": ["half"]}).metrics == ["half"]
+    assert benchmark.configure(config=TINY).metrics is None
+
+
+def test_a_run_loads_without_a_metric_that_is_gone(tmp_path: Path) -> None:
+    register_metric("half")(lambda logits, tokens, scored: torch.full(logits.shape[:2], 0.5))
+    run = benchmark.fit(config=TINY, out=tmp_path, name="a", metrics=["half"], progress=False)
+    assert run.folder is not None and run.record is not None and run.record.final is not None
+    del METRICS["half"]
+    with pytest.warns(UserWarning, match="half"):
+        again = benchmark.load(run.folder)
+    assert again.evaluate().metrics["loss_nats"] == run.record.final.loss_nats

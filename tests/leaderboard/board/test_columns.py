@@ -125,3 +125,27 @@ def test_a_cell_that_is_missing_and_one_without_an_outcome(tmp_path: Path) -> No
     for each in columns_of(Table.CELL):
         if each.number is not None:
             assert each.number(CellRow(mamba, suite.cells[1])) is None, each.title
+
+
+@pytest.mark.usefixtures("open_register")
+@pytest.mark.parametrize(
+    ("attributes", "named"),
+    [
+        ({"title": ""}, "title"),
+        ({"tables": {}}, "planted"),
+        ({"tables": {"CELL": 1}}, "Table.CELL"),
+        ({"tables": {Table.CSV: 1}, "values": {"n_solved": len}}, "n_solved"),
+    ],
+)
+def test_a_column_that_cannot_be_is_refused(attributes: dict[str, Any], named: str) -> None:
+    before = len(column.REGISTERED)
+    planted: dict[str, Any] = {"title": "planted", "text": str, "tables": {Table.OTHERS: 1}}
+    with pytest.raises(ValueError, match=named):
+        add(Column(**planted | attributes))
+    assert len(column.REGISTERED) == before
+
+
+@pytest.mark.parametrize("text", [lambda row: None, lambda row: 3, lambda row: "two\nlines", lambda row: 1 / 0])
+def test_a_column_whose_text_is_none_is_named(text: Any) -> None:
+    with pytest.raises(ValueError, match="column 'planted': its text"):
+        Column("planted", text, {Table.OTHERS: 1}).plain(None)
