@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def snapshot(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """What compares a text with tests/snapshots/NAME.txt, or writes it there with --snapshot-update."""
+    """A function that compares a text with tests/snapshots/NAME.txt, or writes it there with --snapshot-update."""
 
     def compare(name: str, text: str) -> None:
         path = ROOT / "tests" / "snapshots" / f"{name}.txt"
@@ -64,7 +64,7 @@ QUESTIONS = {"cat", "git", "lscpu", "ninja", "uname"}
 
 
 class Deeds:
-    """What the test that runs has done beyond a unit's business."""
+    """Deeds of the running test beyond a unit's business."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
@@ -82,7 +82,7 @@ class Deeds:
             self.watches_optimizers = True
 
     def complaints(self) -> list[str]:
-        """What a unit would not do."""
+        """One line for each deed that is none of a unit's."""
         said = [f"starts a process ({program}): mark it process" for program in dict.fromkeys(self.started)]
         return said + [f"takes {self.steps} training steps: mark it train"] * (self.steps > FEW_STEPS)
 

@@ -51,7 +51,7 @@ class Outcomes:
 
     @property
     def n_solved(self) -> int:
-        """How many runs hit the target."""
+        """Number of runs that hit the target."""
         return int(np.isfinite(self.time_N).sum())
 
 
@@ -211,7 +211,7 @@ def tails(
 
 @lru_cache(maxsize=128)
 def _permutations(place: int, n: int, n_new: int, n_permutations: int) -> NDArray[np.float32]:
-    """Which of a cell's runs are called new in each permutation: 0 or 1, shape (N, M): this way round sums are fast."""
+    """Runs of a cell that are called new in each permutation: 0 or 1, shape (N, M): this way round sums are fast."""
     random = np.random.Generator(np.random.Philox(key=[STREAM, place]))
     selection_MN = np.zeros((n_permutations, n))
     np.put_along_axis(selection_MN, random.random((n_permutations, n)).argsort(axis=1)[:, :n_new], 1.0, axis=1)

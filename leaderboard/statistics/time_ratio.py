@@ -1,4 +1,4 @@
-"""How many times the steps of the reference an arm takes, with an interval: the tests of `comparison.py` inverted.
+"""Hitting time of an arm as a multiple of the reference's, with an interval: the tests of `comparison.py` inverted.
 
 The estimate is the ratio at which the statistic changes sign (Hodges and Lehmann 1963); the interval holds the ratios
 that are not rejected. Of many comparisons each takes its own steps, but those that ask for the same permutations are
@@ -56,7 +56,7 @@ class Ratio:
 
 
 def time_ratio(pairs: Sequence[Pair], level: float = 0.95) -> Ratio:
-    """How many times the reference's steps the new arm takes, over all cells together, with its interval.
+    """Hitting time of the new arm as a multiple of the reference's over all cells together, with its interval.
 
     Raises:
         ValueError: no pair.

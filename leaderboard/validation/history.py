@@ -47,7 +47,7 @@ _RULE = "what has been accepted is never altered, seeds are only added"
 
 
 def _changed(path: Path, mode: str, blob: str) -> str | None:
-    """How a file differs from the one that git stored, by raw bytes: no filter or line-end setting counts."""
+    """Difference of a file from the one that git stored, by raw bytes: no filter or line-end setting counts."""
     try:
         status = path.lstat()
     except OSError:

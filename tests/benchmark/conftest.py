@@ -1,4 +1,4 @@
-"""What the tests of runs in other processes share."""
+"""Fixtures of the tests of runs in other processes."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""How each kind of command that a page shows is checked: the table `KINDS`."""
+"""The check of each kind of command that a page shows: the table `KINDS`."""
 
 import importlib
 import importlib.util
@@ -262,7 +262,7 @@ def export(words: list[str], place: Place) -> None:
 
 
 def pip_install(words: list[str], place: Place) -> None:
-    """What is asked for exists; a package that a page has written is imported by its entry point."""
+    """Whatever is asked for exists; a package that a page has written is imported by its entry point."""
     asked = words[words.index("install") + 1 :]
     if "-c" in asked:
         at = asked.index("-c")

@@ -24,7 +24,7 @@ from benchmark.sweeps.engines import server
 PATIENCE_S = 120.0
 
 Body = Callable[[list[str], Path], None]
-"""What a process does: given its words, and the file for everything that it says."""
+"""Work of a process: given its words, and the file for everything that it says."""
 
 
 def start(*words: str | Path, cwd: Path, **kwargs: Any) -> subprocess.Popen[str]:
@@ -103,7 +103,7 @@ Prepare = Callable[[Path], None]
 
 
 def by_hand(port: int) -> list[dict[str, str]]:
-    """What two processes find in their environment that were started by hand or by Lightning."""
+    """Environment of two processes that were started by hand or by Lightning."""
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "NODE_RANK": "0"}
     return [shared | {"LOCAL_RANK": str(rank)} for rank in range(2)]
 
@@ -125,7 +125,7 @@ def in_two_processes(
     prepares: tuple[Prepare, Prepare] = (nothing, nothing),
     environments: Callable[[int], list[dict[str, str]]] = by_hand,
 ) -> list[Member]:
-    """What became of two processes that train one model, each a fork with what a launcher gives it.
+    """The ends of two processes that train one model, each a fork with what a launcher gives it.
 
     Args:
         folder: for what they say.

@@ -60,7 +60,7 @@ def records_of(out: Path) -> dict[str, Record]:
 
 
 def decided(records: dict[str, Record]) -> dict[str, Any]:
-    """What two sweeps that are the same have in common: everything but times and places."""
+    """The part of records that two equal sweeps have in common: everything but times and places."""
     return {name: record.model_dump(include=DECIDED | {"suite", "cell"}) for name, record in records.items()}
 
 

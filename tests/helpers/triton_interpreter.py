@@ -53,7 +53,7 @@ def _range(*bounds: Any) -> Any:
 
 
 def _patch_language_and_globals(kernel: Any) -> Any:
-    """What the interpreter replaces in `triton.language`, and the same in the globals of the kernel's own module."""
+    """Replacements of the interpreter in `triton.language`, and in the globals of the kernel's own module."""
     scope, namespace = _patch_language(kernel), _Namespace(kernel.__globals__)
     for name, value in list(kernel.__globals__.items()):
         if tl.core.is_builtin(value):

@@ -22,7 +22,7 @@ DARK_OF = {**dict(zip(LIGHT, DARK, strict=True)), MUTED: DARK_MUTED}
 
 @dataclass(frozen=True)
 class Style:
-    """How an entry is drawn: a colour of `LIGHT` and a dash pattern (pixels on, pixels off)."""
+    """Looks of an entry: a colour of `LIGHT` and a dash pattern (pixels on, pixels off)."""
 
     colour: str
     dash: tuple[int, ...]

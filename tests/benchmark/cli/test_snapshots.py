@@ -47,7 +47,7 @@ def test_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str], snapshot: Ca
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="there argparse lays out options in another way")
 def test_help(capsys: pytest.CaptureFixture[str], snapshot: Callable[[str, str], None]) -> None:
-    """What Lightning's commands offer changes with Lightning, so they are left out."""
+    """Help of Lightning's commands changes with Lightning, so they are left out."""
     said = []
     for words in [["--help"], *([name, "--help"] for name in COMMANDS if name not in LIGHTNING)]:
         assert ended(words) == 0

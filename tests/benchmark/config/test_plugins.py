@@ -37,7 +37,7 @@ class Outsider(SequenceModel):
 
 
 def install(folder: Path, name: str, source: str) -> None:
-    """What pip leaves of a package that declares one architecture."""
+    """The files that pip leaves of a package that declares one architecture."""
     (folder / f"{name}.py").write_text(source)
     info = folder / f"{name}-1.0.dist-info"
     info.mkdir()

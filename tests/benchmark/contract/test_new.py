@@ -69,7 +69,7 @@ def test_a_new_architecture_works_at_once(repository: Path, tmp_path: Path) -> N
     shutil.copy(repository / "pyproject.toml", tmp_path)
 
     def benchmark(*commands: list[str]) -> str:
-        """What the commands say, one after another in one process of the copy."""
+        """Output of the commands, one after another in one process of the copy."""
         code = f"from benchmark.__main__ import main\nfor words in {commands!r}:\n    assert main(words) == 0, words"
         process = [sys.executable, "-c", code]
         done = subprocess.run(process, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
@@ -102,7 +102,7 @@ def test_a_new_architecture_works_at_once(repository: Path, tmp_path: Path) -> N
 
 
 def assert_style(source: str, name: str, repository: Path) -> None:
-    """What ruff says of a source as a file of the repository: nothing."""
+    """Hold a source against ruff, as a file of the repository."""
     for style in (["check"], ["format", "--check"]):
         command = [sys.executable, "-m", "ruff", *style, "--stdin-filename", name, "-"]
         done = subprocess.run(command, cwd=repository, input=source, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What a person sees of a sweep: counts, time left, the live table."""
+"""The display of a sweep: counts, time left, the live table."""
 
 import io
 from pathlib import Path

@@ -73,7 +73,7 @@ Group = Callable[..., list[Member]]
 
 @pytest.fixture(scope="module")
 def group(tmp_path_factory: pytest.TempPathFactory) -> Group:
-    """What runs a command in two processes, with a folder for what they say."""
+    """A function that runs a command in two processes, with a folder for what they say."""
     return lambda words, *args, **more: in_two_processes(words, tmp_path_factory.mktemp("members"), *args, **more)
 
 

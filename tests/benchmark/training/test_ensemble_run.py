@@ -54,7 +54,7 @@ Alone = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
-    """What gives the folder of the run of one seed alone, trained once."""
+    """A function that gives the folder of the run of one seed alone, trained once."""
 
     @cache
     def trained(settings: tuple[str, ...], seed: int, steps: int, every: int, *more: str) -> Path:
@@ -129,7 +129,7 @@ def test_seeds_differ_and_a_fixed_seed_holds_for_all(tmp_path: Path) -> None:
 
 @pytest.mark.train
 def test_a_solved_seed_stops_costing(solved: tuple[Path, list[int]], alone: Alone) -> None:
-    """What trains shrinks as seeds are solved, and those that go on go on as if nothing had happened."""
+    """The ensemble shrinks as seeds are solved, and those that go on go on as if nothing had happened."""
     folder, sizes = solved
     records = {seed: record_of(folder / f"seed{seed}") for seed in range(4)}
     assert {record.status for record in records.values()} == {"solved"}

@@ -1,4 +1,4 @@
-"""What the Ray engine does with what comes back from a cluster, and what it says. No cluster runs here."""
+"""The Ray engine, given results as they come back from a cluster. No cluster runs here."""
 
 import ast
 import os
@@ -27,7 +27,7 @@ COMMIT = "a" * 40
 
 
 def result_of(record: Record | None, exit_code: int = 0, log: str = "said\n", node: str = "there") -> UnitResult:
-    """What a node sends: the log, and the record with its curves if the run got as far as that."""
+    """A result as a node sends it: the log, and the record with its curves if the run got as far as that."""
     files = {LOG: log.encode()}
     if record is not None:
         files |= {"curves.parquet": b"curves", "record.json": record.model_dump_json().encode()}

@@ -75,7 +75,7 @@ def check_whole(folder: Path, reference: Path) -> None:
 
 
 def next_command(folder: Path, out: Path) -> list[str]:
-    """What a user does after a crash: go on, or start again if there is nothing to go on from."""
+    """Go on as a user does after a crash, or start again if there is nothing to go on from."""
     return ["resume", str(folder)] if (folder / CONFIG).exists() else command(out, folder.name)
 
 

@@ -126,7 +126,7 @@ def test_goes_on_from_the_last_checkpoint_after_an_error(
 
 @pytest.mark.train
 def test_the_whole_grid_is_evaluated_once(undisturbed: Undisturbed) -> None:
-    """What the other tests compare with: step 0, every fifth step, the last."""
+    """The undisturbed run that the other tests compare with: step 0, every fifth step, the last."""
     assert curves_of(undisturbed("lm"))["step"].tolist() == list(range(0, 31, 5))
     assert curves_of(undisturbed("ragged"))["step"].tolist() == [0, 5, 10]
 
