@@ -41,5 +41,5 @@ class OneLineParser(argparse.ArgumentParser):
         if match := re.match(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message):
             return unknown(f"value for {match[1]}", match[2], re.findall(r"[^\s',]+", match[3]))
         if match := re.match(r"the following arguments are required: (.*)", message):
-            return f"{match[1]} is missing: see {self.prog} --help"
+            return f"{match[1]} {'are' if ',' in match[1] else 'is'} missing: see {self.prog} --help"
         return message.removeprefix("argument ")
