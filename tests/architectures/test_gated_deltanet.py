@@ -263,17 +263,17 @@ def test_sizes_below_1_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
-        ({"backend": "cuda"}, "model.backend must be one of auto, torch, fused; got 'cuda'"),
-        ({"positions": "rotary"}, "model.positions must be one of learned, none; got 'rotary'"),
-        ({"embedding_std": -1.0}, "model.embedding_std must be positive, got -1.0"),
+        ({"backend": "cuda"}, ["model.backend", "'cuda'"]),
+        ({"positions": "rotary"}, ["model.positions", "'rotary'"]),
+        ({"embedding_std": -1.0}, ["model.embedding_std", "-1.0"]),
     ],
 )
-def test_errors(options: dict[str, Any], message: str) -> None:
+def test_errors(options: dict[str, Any], named: list[str]) -> None:
     with pytest.raises(ValueError) as error:
         GatedDeltaNet(2, 7, **options)
-    assert str(error.value) == message
+    assert all(name in str(error.value) for name in named)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")

@@ -192,9 +192,9 @@ def test_backends_agree_on_the_whole_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
-        ({name: 0}, f"model.{name} must be at least 1, got 0")
+        ({name: 0}, [f"model.{name}", "0"])
         for name in (
             "d_model",
             "n_layers",
@@ -210,19 +210,18 @@ def test_backends_agree_on_the_whole_model() -> None:
     + [
         (
             {"head_dim": 60},
-            "model.head_dim = 60 does not divide model.expand * model.d_model = 256; the nearest that does is 64",
+            ["model.head_dim", "60", "model.expand", "model.d_model", "256", "64"],
         ),
         (
             {"n_groups": 3},
-            "model.n_groups = 3 does not divide the number of heads,"
-            " model.expand * model.d_model / model.head_dim = 4; the nearest that does is 2",
+            ["model.n_groups", "3", "model.expand", "model.d_model", "model.head_dim", "4", "2"],
         ),
-        ({"positions": "rotary"}, "model.positions must be one of learned, none; got 'rotary'"),
-        ({"embedding_std": -1.0}, "model.embedding_std must be positive, got -1.0"),
-        ({"backend": "cuda"}, "model.backend must be one of auto, torch, fused; got 'cuda'"),
+        ({"positions": "rotary"}, ["model.positions", "'rotary'"]),
+        ({"embedding_std": -1.0}, ["model.embedding_std", "-1.0"]),
+        ({"backend": "cuda"}, ["model.backend", "'cuda'"]),
     ],
 )
-def test_errors(options: dict[str, Any], message: str) -> None:
+def test_errors(options: dict[str, Any], named: list[str]) -> None:
     with pytest.raises(ValueError) as error:
         Mamba2(**{"vocab_size": 2, "seq_len": 7, **options})
-    assert str(error.value) == message
+    assert all(name in str(error.value) for name in named)

@@ -97,19 +97,19 @@ def test_initial_position_weights_are_uniform_below_the_diagonal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
-        ({"d_model": 0}, "model.d_model must be at least 1, got 0"),
-        ({"seq_len": 0}, "model.seq_len must be at least 1, got 0"),
-        ({"vocab_size": 0}, "model.vocab_size must be at least 1, got 0"),
-        ({"n_layers": 0}, "model.n_layers must be at least 1, got 0"),
-        ({"mlp_ratio": 0}, "model.mlp_ratio must be at least 1, got 0"),
-        ({"token_mixing": "conv"}, "model.token_mixing must be one of linear, mlp; got 'conv'"),
-        ({"positions": "rotary"}, "model.positions must be one of learned, none; got 'rotary'"),
-        ({"embedding_std": 0.0}, "model.embedding_std must be positive, got 0.0"),
+        ({"d_model": 0}, ["model.d_model", "1", "0"]),
+        ({"seq_len": 0}, ["model.seq_len", "1", "0"]),
+        ({"vocab_size": 0}, ["model.vocab_size", "1", "0"]),
+        ({"n_layers": 0}, ["model.n_layers", "1", "0"]),
+        ({"mlp_ratio": 0}, ["model.mlp_ratio", "1", "0"]),
+        ({"token_mixing": "conv"}, ["model.token_mixing", "'conv'"]),
+        ({"positions": "rotary"}, ["model.positions", "'rotary'"]),
+        ({"embedding_std": 0.0}, ["model.embedding_std", "0.0"]),
     ],
 )
-def test_errors(options: dict[str, Any], message: str) -> None:
+def test_errors(options: dict[str, Any], named: list[str]) -> None:
     with pytest.raises(ValueError) as error:
         MLPMixer(**{"vocab_size": 2, "seq_len": 7, **options})
-    assert str(error.value) == message
+    assert all(name in str(error.value) for name in named)

@@ -58,17 +58,17 @@ def test_mlp_by_hand() -> None:
 
 @pytest.mark.parametrize("cls", ARCHITECTURES.values(), ids=ARCHITECTURES)
 @pytest.mark.parametrize(
-    ("std", "message"),
+    ("std", "named"),
     [
-        (0.0, "model.embedding_std must be positive, got 0.0"),
-        (-1.0, "model.embedding_std must be positive, got -1.0"),
-        (math.nan, "model.embedding_std must be positive, got nan"),
+        (0.0, ["model.embedding_std", "0.0"]),
+        (-1.0, ["model.embedding_std", "-1.0"]),
+        (math.nan, ["model.embedding_std"]),
     ],
 )
-def test_embedding_std_must_be_positive(cls: type[SequenceModel], std: float, message: str) -> None:
+def test_embedding_std_must_be_positive(cls: type[SequenceModel], std: float, named: list[str]) -> None:
     with pytest.raises(ValueError) as error:
         small(cls, 2, 3, embedding_std=std, positions="learned")
-    assert str(error.value) == message
+    assert all(name in str(error.value) for name in named)
 
 
 @pytest.mark.parametrize("cls", ARCHITECTURES.values(), ids=ARCHITECTURES)

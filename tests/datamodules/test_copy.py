@@ -135,21 +135,21 @@ def test_targets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
-        ({"n_tokens": 1}, "n_tokens must be at least 2, got 1"),
-        ({"min_period": 0}, "min_period must be at least 1, got 0"),
-        ({"min_period": 17}, "max_period=16 is less than min_period=17"),
-        ({"n_symbols": 15}, "max_period=16 distinct symbols do not fit in n_symbols=15"),
+        ({"n_tokens": 1}, ["n_tokens", "2", "1"]),
+        ({"min_period": 0}, ["min_period", "1", "0"]),
+        ({"min_period": 17}, ["max_period=16", "min_period=17"]),
+        ({"n_symbols": 15}, ["max_period=16", "n_symbols=15"]),
         (
             {"n_tokens": 17},
-            "n_tokens=17 leaves nothing to predict after a string of max_period=16: set n_tokens to at least 18",
+            ["n_tokens=17", "max_period=16", "n_tokens", "18"],
         ),
-        ({"task_seed": -1}, "task_seed must be at least 0, got -1"),
-        ({"data_seed": -1}, "data_seed must be at least 0, got -1"),
+        ({"task_seed": -1}, ["task_seed", "0", "-1"]),
+        ({"data_seed": -1}, ["data_seed", "0", "-1"]),
     ],
 )
-def test_errors(options: dict[str, int], message: str) -> None:
+def test_errors(options: dict[str, int], named: list[str]) -> None:
     with pytest.raises(ValueError) as error:
         Copying(**options)
-    assert str(error.value) == message
+    assert all(name in str(error.value) for name in named)

@@ -145,20 +145,20 @@ def test_targets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
-        ({"state_size": 0}, "state_size must be at least 1, got 0"),
-        ({"n_nonzero": 0}, "n_nonzero must be at least 1, got 0"),
-        ({"n_nonzero": 17}, "n_nonzero=17 ones do not fit in a row of state_size=16 cells"),
-        ({"n_states": 1}, "n_states must be at least 2, got 1"),
-        ({"task_seed": -1}, "task_seed must be at least 0, got -1"),
-        ({"data_seed": -2}, "data_seed must be at least 0, got -2"),
+        ({"state_size": 0}, ["state_size", "1", "0"]),
+        ({"n_nonzero": 0}, ["n_nonzero", "1", "0"]),
+        ({"n_nonzero": 17}, ["n_nonzero=17", "state_size=16"]),
+        ({"n_states": 1}, ["n_states", "2", "1"]),
+        ({"task_seed": -1}, ["task_seed", "0", "-1"]),
+        ({"data_seed": -2}, ["data_seed", "0", "-2"]),
     ],
 )
-def test_errors(options: dict[str, int], message: str) -> None:
+def test_errors(options: dict[str, int], named: list[str]) -> None:
     with pytest.raises(ValueError) as error:
         LinearMap(**options)
-    assert str(error.value) == message
+    assert all(name in str(error.value) for name in named)
 
 
 def test_a_product_under_autocast_is_still_exact() -> None:

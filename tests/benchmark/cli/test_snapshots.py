@@ -1,13 +1,17 @@
 """The wording of help screens and messages, in one place that `make snapshots` renews: the diff shows the change."""
 
+import inspect
 import re
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import architectures
+import datamodules
 from benchmark.__main__ import COMMANDS, LIGHTNING
 from benchmark.config import plugins
 from tests.benchmark.cli.test_cli import MISTAKES
@@ -54,3 +58,21 @@ def test_help(capsys: pytest.CaptureFixture[str], snapshot: Callable[[str, str],
         text = re.sub(r" +$", "", capsys.readouterr().out, flags=re.MULTILINE)
         said.append(f"$ python -m benchmark {shlex.join(words)}\n{text}")
     snapshot("help", "\n".join(said))
+
+
+def test_options_out_of_range(snapshot: Callable[[str, str], None]) -> None:
+    """Every option of the architectures and tasks that the packages export, one at a time, with a wrong value."""
+    wrong = {int: -1, float: -1.0, str: "nonsense"}
+    exported = [vars(package)[name] for package in (architectures, datamodules) for name in package.__all__]
+    ours = [cls for cls in exported if isinstance(cls, type) and not inspect.isabstract(cls)]
+    said = []
+    for base, first in ((architectures.SequenceModel, (2, 7)), (datamodules.Task, ())):
+        classes: list[Any] = sorted((cls for cls in ours if issubclass(cls, base)), key=lambda cls: cls.__name__)
+        for cls in classes:
+            for option, parameter in inspect.signature(cls).parameters.items():
+                if (value := wrong.get(type(parameter.default))) is not None:
+                    with pytest.raises(ValueError) as error:
+                        cls(*first, **{option: value})
+                    said.append(f"{cls.__name__} {option}={value!r}: {error.value}")
+    assert len(said) > 60
+    snapshot("options", "\n".join([*said, ""]))

@@ -155,29 +155,28 @@ def test_targets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
-        ({"state_size": 0}, "state_size must be at least 1, got 0"),
-        ({"n_states": 1}, "n_states must be at least 2, got 1"),
-        ({"n_rules": -1}, "n_rules must be at least 0, got -1"),
-        ({"rule_steps": 0}, "rule_steps must be at least 1, got 0"),
-        ({"n_colors": 1}, "n_colors must be at least 2, got 1"),
-        ({"window": 0}, "window must be at least 1, got 0"),
-        ({"window": 4}, "window must be odd, to centre on a cell, got 4"),
-        ({"window": 17}, "window=17 is wider than state_size=16"),
+        ({"state_size": 0}, ["state_size", "1", "0"]),
+        ({"n_states": 1}, ["n_states", "2", "1"]),
+        ({"n_rules": -1}, ["n_rules", "0", "-1"]),
+        ({"rule_steps": 0}, ["rule_steps", "1", "0"]),
+        ({"n_colors": 1}, ["n_colors", "2", "1"]),
+        ({"window": 0}, ["1", "0"]),
+        ({"window": 4}, ["4"]),
+        ({"window": 17}, ["17", "state_size=16"]),
         (
             {"window": 11},
-            "rule tables of n_colors=4 ^ window=11 entries for n_rules=256 are too large"
-            " (limit 134217728 entries in all)",
+            ["n_colors=4", "11", "n_rules=256", "134217728"],
         ),
-        ({"task_seed": -1}, "task_seed must be at least 0, got -1"),
-        ({"data_seed": -1}, "data_seed must be at least 0, got -1"),
+        ({"task_seed": -1}, ["task_seed", "0", "-1"]),
+        ({"data_seed": -1}, ["data_seed", "0", "-1"]),
     ],
 )
-def test_errors(options: dict[str, int], message: str) -> None:
+def test_errors(options: dict[str, int], named: list[str]) -> None:
     with pytest.raises(ValueError) as error:
         CellularAutomata(**options)
-    assert str(error.value) == message
+    assert all(name in str(error.value) for name in named)
 
 
 @pytest.mark.slow
