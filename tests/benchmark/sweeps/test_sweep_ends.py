@@ -38,7 +38,8 @@ def test_a_folder_in_use_is_refused_with_its_own_exit_code(
     with training_in(folder):
         before = sorted(folder.iterdir())
         assert resume(folder) == 4
-        assert capsys.readouterr().err == f"error: {folder}: is in use by another process\n"
+        (line,) = capsys.readouterr().err.splitlines()
+        assert all(name in line for name in ("error: ", str(folder), "in use"))
         assert sorted(folder.iterdir()) == before
     assert resume(folder) == 0
     assert not is_taken(folder / LOCK)

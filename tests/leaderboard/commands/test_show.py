@@ -129,9 +129,11 @@ def test_broken_record_is_named_and_the_table_still_comes(runs: Path, capsys: py
 
 def test_nothing_to_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(tmp_path / "gone")]) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path / 'gone'}: no such file or folder\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and str(tmp_path / "gone") in line
     assert main(["show", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"error: no record found in {tmp_path}\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and str(tmp_path) in line
     (tmp_path / "record.json").write_text("{}")
     assert main(["show", str(tmp_path)]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"error: no valid record found in {tmp_path}"

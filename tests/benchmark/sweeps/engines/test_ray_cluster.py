@@ -78,7 +78,8 @@ def test_mistakes_are_one_line_and_leave_nothing(
     words = ["sweep", f"--suite={tmp_path / 'tiny.yaml'}", "--models=transformer", "--seeds=0", "--engine=ray"]
     words.append(f"--out={tmp_path / 'out'}")
     assert main([*words, "--address=127.0.0.1:1"]) == 2
-    assert capsys.readouterr().err == "error: no Ray cluster answers at 127.0.0.1:1\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and "127.0.0.1:1" in line
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # or a token would be left in this process's environment
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     assert main(words) == 2

@@ -89,7 +89,8 @@ def test_a_run_that_has_ended_is_not_resumed(tmp_path: Path, capsys: pytest.Capt
     before = (folder / RECORD).read_bytes()
     capsys.readouterr()
     assert resume(folder) == 2
-    assert capsys.readouterr().err == f"error: {folder}: this run has ended (censored); there is nothing to resume\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert all(name in line for name in ("error: ", str(folder), "censored", "resume"))
     assert (folder / RECORD).read_bytes() == before
 
 
@@ -185,7 +186,8 @@ def test_a_learning_rate_that_diverges(
     assert (code, record.status) == (3, "diverged")
     assert record.error is not None and re.fullmatch(rf"{what} is (nan|inf) at step {record.steps}", record.error)
     assert record.final is not None and record.final.step == 0, "the last evaluation that was a number"
-    assert capsys.readouterr().err == f"error: run ended as diverged: {record.error}\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert all(name in line for name in ("error: ", "diverged", str(record.error)))
     json.loads((folder / RECORD).read_text(), parse_constant=lambda name: pytest.fail(f"{name} in the record"))
     assert resume(folder) == 2
 
