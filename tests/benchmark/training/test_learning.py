@@ -14,9 +14,9 @@ from tests.helpers.runs import record_of
 
 @pytest.mark.slow
 @pytest.mark.train
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_quickstart_solves_and_shows_plateau_and_staircase(seed: int, repository: Path, tmp_path: Path) -> None:
-    """Seed 0 as the file says, to its end; the others as far as they need, evaluated half as often."""
+    """Seed 0 as the file says, to its end; another as far as it needs, evaluated half as often."""
     words = ["--config", str(repository / "configs" / "quickstart.yaml"), "--out", str(tmp_path), "--name", "q"]
     shorter = ["--protocol.max_steps=500", "--protocol.eval_every=20", "--picture=false"] if seed else []
     assert main(["fit", *words, "--seed", str(seed), *shorter]) == 0
