@@ -30,7 +30,7 @@ $(KERNEL_VENV)/.installed: EXTRAS := kernels
 run: setup ## Train the quickstart example (ARGS='--seed 1' overrides any setting)
 	$(BIN)/python -m benchmark fit --config configs/quickstart.yaml $(ARGS)
 
-# One thread a worker: two workers with a thread pool each would fight over the same two cores.
+# One thread per worker: two workers with a thread pool each would fight over the same two cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 quick: setup ## Run the units alone, in a minute: what starts no process, trains nothing and drives no browser

@@ -1,4 +1,4 @@
-"""Settings that every test shares: one thread a process, the same examples every time, and marks that are true.
+"""Settings that every test shares: one thread per process, the same examples every time, and marks that are true.
 
 A test that starts processes or trains, and bears none of the marks that keep it out of `make quick`, fails.
 """

@@ -123,7 +123,8 @@ class RunConfig:
         every = self.protocol.eval_every
         if self.keep_every is not None and (self.keep_every < 1 or self.keep_every % every):
             raise ValueError(f"--keep_every must be a multiple of protocol.eval_every = {every}, got {self.keep_every}")
-        names = self.metrics.split(",") if isinstance(self.metrics, str) else list(self.metrics or [])
+        asked = self.metrics.split(",") if isinstance(self.metrics, str) else self.metrics or []
+        names = [name.strip() for name in asked]
         object.__setattr__(self, "metrics", names or None)
         for name in names:
             if name in BASIC:

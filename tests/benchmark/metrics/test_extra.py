@@ -153,7 +153,7 @@ def test_a_run_goes_on_with_the_metrics_that_its_curves_have(tmp_path: Path) -> 
 
 def test_words_with_commas_are_a_list() -> None:
     register_metric("half")(lambda logits, tokens, scored: torch.zeros(logits.shape[:2]))
-    assert benchmark.configure(config=TINY, metrics="half,entropy_nats").metrics == ["half", "entropy_nats"]
+    assert benchmark.configure(config=TINY, metrics="half, entropy_nats").metrics == ["half", "entropy_nats"]
     assert benchmark.configure(config=TINY | {"metrics": ["half"]}).metrics == ["half"]
     assert benchmark.configure(config=TINY).metrics is None
 
