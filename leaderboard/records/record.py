@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from leaderboard.records.bounded import MAX_RECORD_BYTES, read_bytes
 from leaderboard.records.fields import (
     Amount,
     Architecture,
@@ -179,27 +180,34 @@ def json_schema() -> dict[str, Any]:
 
 
 def read_record(path: str | Path) -> Record:
-    """The record in a file, of any version of the schema; JSON is read strictly (see `leaderboard.records.upgrade`).
+    """The record in a file, see `parse_record`; an ordinary file, though a link may lead to it.
 
     Raises:
         ValueError: one line with the file, the field and the reason, when it cannot be read or is not a valid record.
     """
-    path = Path(path)
+    content = read_bytes(path, MAX_RECORD_BYTES)
     try:
-        text = path.read_bytes()
-        if (record := _as_written(text)) is not None:
-            return record
-        content = parse(text)
-        version = content.get("schema_version")
-        if type(version) is not int or version != CURRENT:  # True and 1.0 equal 1
-            text = json.dumps(upgrade(content)).encode()
-        return Record.model_validate_json(text)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        raise ValueError(f"{path}: {first_problem(error)}") from error
+        return parse_record(content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def parse_record(content: bytes) -> Record:
+    """The record in a text, of any version of the schema; JSON is read strictly (see `leaderboard.records.upgrade`).
+
+    Raises:
+        ValueError: one line with the field and the reason, when it is not a valid record.
+    """
+    if (record := _as_written(content)) is not None:
+        return record
+    fields = parse(content)
+    version = fields.get("schema_version")
+    try:
+        if type(version) is not int or version != CURRENT:  # True and 1.0 equal 1
+            content = json.dumps(upgrade(fields)).encode()
+        return Record.model_validate_json(content)
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from error
 
 
 def _as_written(text: bytes) -> Record | None:
@@ -211,11 +219,11 @@ def _as_written(text: bytes) -> Record | None:
         record = Record.model_validate_json(text)
     except ValidationError:
         return None
-    return record if _text(record) == text else None
+    return record if _text(record, exclude_unset=True) == text else None  # older texts lack what was added later
 
 
-def _text(record: Record) -> bytes:
-    return f"{record.model_dump_json(indent=2)}\n".encode()
+def _text(record: Record, exclude_unset: bool = False) -> bytes:
+    return f"{record.model_dump_json(indent=2, exclude_unset=exclude_unset)}\n".encode()
 
 
 def first_problem(error: ValidationError) -> str:

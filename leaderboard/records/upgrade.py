@@ -10,10 +10,10 @@ with a default that is true of all old records needs no new version. A step that
 from __future__ import annotations
 
 import copy
-import json
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from leaderboard.records.bounded import parse_json
 
 Content = dict[str, Any]
 Step = Callable[[Content], Content]
@@ -30,11 +30,9 @@ def parse(text: bytes) -> Content:
         ValueError: one line, "record: reason".
     """
     try:
-        content = json.loads(text.decode("utf-8"), object_pairs_hook=_object)
-    except RecursionError as error:
-        raise ValueError("record: Invalid JSON: nested too deeply") from error
-    except ValueError as error:  # of the decoder, of the parser, of a number with too many digits
-        raise ValueError(f"record: Invalid JSON: {' '.join(str(error).split())}") from error
+        content = parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"record: Invalid JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"record: must be a JSON object, is {type(content).__name__}")
     return content
@@ -65,12 +63,4 @@ def upgrade(content: Content, upgrades: Mapping[int, Step] = UPGRADES, current: 
     content = copy.deepcopy(content)
     for step in steps:
         content = {**upgrades[step](content), "schema_version": step + 1}
-    return content
-
-
-def _object(pairs: list[tuple[str, Any]]) -> Content:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"key {repeated[:80]!r} stands there twice")
     return content

@@ -167,8 +167,8 @@ def test_values_that_are_refused(old: str, new: str, line: str, tmp_path: Path) 
         (b"{}{}", "record: Invalid JSON: Extra data"),
         (b"\xff\xfe{\x00}\x00", "record: Invalid JSON: 'utf-8' codec"),
         (b"\xef\xbb\xbf{}", "record: Invalid JSON: "),
-        (b"[" * 200_000, "record: Invalid JSON: nested too deeply"),
-        (b'{"a":' * 200_000, "record: Invalid JSON: nested too deeply"),
+        (b"[" * 200_000, "record: Invalid JSON: nested deeper than 100 levels"),
+        (b'{"a":' * 200_000, "record: Invalid JSON: nested deeper than 100 levels"),
         (b"{'a': 1}", "record: Invalid JSON: "),
     ],
 )
