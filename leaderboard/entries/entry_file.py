@@ -9,16 +9,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, StrictInt, ValidationError
+from pydantic import AfterValidator, Field, StrictInt, ValidationError
 
+from leaderboard.records.bounded import parse_yaml, read_bytes
 from leaderboard.records.fields import Count, Model, Name
+from leaderboard.records.file_names import name_problem
 from leaderboard.records.record import first_problem
 
 ENTRY_FILE = "entry.yaml"
 MAX_BYTES = 20_000
 
-Slug = Annotated[str, Field(strict=True, pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+
+def _portable(name: str) -> str:
+    if reason := name_problem(name):
+        raise ValueError(reason)
+    return name
+
+
+Slug = Annotated[str, Field(strict=True, pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$"), AfterValidator(_portable)]
 Line = Annotated[Name, Field(max_length=300)]
 Link = Annotated[str, Field(strict=True, max_length=300, pattern=r"^https://[A-Za-z0-9.-]+(/[!-~]*)?$")]
 
@@ -62,45 +70,17 @@ class Verified(Model):
     seeds: StrictInt
 
 
-class _Unique(yaml.SafeLoader):
-    """Safe YAML without repeated keys, anchors or aliases: what is read is what stands there."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise ValueError("aliases are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = [key for position, key in enumerate(keys) if key in keys[:position]]
-        if repeated:
-            raise ValueError(f"key {repeated[0]!r} stands there twice")
-        return super().construct_mapping(node, deep)
-
-
 def load_yaml(path: Path) -> Any:
     """The content of a small, untrusted YAML file.
 
     Raises:
         ValueError: one line with the file and the reason.
     """
+    content = read_bytes(path, MAX_BYTES)
     try:
-        content = path.read_bytes()
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"{len(content):,} bytes, at most {MAX_BYTES:,} are allowed")
-        return yaml.load(content.decode("utf-8"), Loader=_Unique)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-        TypeError,
-        ValueError,
-        yaml.YAMLError,
-    ) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())[:300]}") from error
+        return parse_yaml(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def read_entry(path: str | Path) -> EntryFile:

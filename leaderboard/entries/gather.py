@@ -10,6 +10,7 @@ from pathlib import Path
 
 from leaderboard.mistakes import unknown
 from leaderboard.records.configuration import differences
+from leaderboard.records.file_names import name_problem
 from leaderboard.records.record import FINAL_STATUSES, Record
 from leaderboard.records.record_files import find_records
 
@@ -119,7 +120,7 @@ def _reason_to_leave_out(record: Record) -> str | None:
     if len(set(record.seeds.model_dump().values())) > 1:
         return "its three seeds differ: an entry's run has one seed for all"
     assert record.cell is not None
-    if not _CELL.fullmatch(record.cell):
+    if not _CELL.fullmatch(record.cell) or name_problem(record.cell):
         return f"cell {record.cell!r} is no name of a folder"
     return None
 

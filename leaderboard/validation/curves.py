@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -201,8 +200,3 @@ def _hit_problems(record: Record, curves: Curves) -> Iterator[tuple[str, str]]:
         if record.steps != end:
             reason = "every target holds" if early else "not every target holds, so the run goes on"
             yield "steps", f"is {record.steps}, but the protocol ends this run at {end}: {reason}"
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 (hex) of a small file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -7,10 +7,13 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from leaderboard.entries.entry_file import ENTRY_FILE
 from leaderboard.entries.entry_file import MAX_BYTES as MAX_ENTRY_BYTES
+from leaderboard.records.file_names import folded, name_problem
+from leaderboard.validation.checkout import KINDS, keeps_executable_bits
 from leaderboard.validation.report import Problem, is_plain
 
 RECORD, CURVES, PICTURE = "record.json", "curves.parquet", "curves.png"
@@ -19,6 +22,7 @@ MAX_FILES = 20_000
 MAX_SEEDS = 1000
 MAX_DEPTH = 8  # folders below figures/ and tuning/
 FREE = ("figures", "tuning")  # folders of the results whose records belong to no entry
+LINK = f"{KINDS['120000']}: only files and folders are allowed"
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _CELL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+,=-]{0,199}")
@@ -63,6 +67,7 @@ class Tree:
     others: dict[Path, RunFolder] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    executable: list[Path] = field(default_factory=list)
 
 
 def scan(path: Path) -> Tree:
@@ -74,16 +79,23 @@ def scan(path: Path) -> Tree:
     """
     tree = Tree()
     names = _names_above(path)
+    spelt: dict[tuple[Path, str], str] = {}
     for number, (place, parts, entry) in enumerate(_walk(path, names, tree)):
         if number == MAX_FILES:
             tree.problems.append(Problem(str(path), "size", f"holds more than {MAX_FILES:,} files and folders"))
             break
         if problem := _kind_problem(entry) or _place_problem(parts, entry.is_dir(follow_symlinks=False)):
             tree.problems.append(Problem(str(place), *problem))
+        elif (first := spelt.setdefault((place.parent, folded(entry.name)), entry.name)) != entry.name:
+            tree.problems.append(
+                Problem(str(place), "name", f"is {first} to some file systems, which see no difference")
+            )
         elif entry.is_dir(follow_symlinks=False):
             _add_folder(tree, place, parts)
         elif _openable(tree, place, entry):
             _add_file(tree, place, parts)
+    if tree.executable and keeps_executable_bits(path):
+        tree.problems += [Problem(str(place), "file", f"{KINDS['100755']}: chmod -x it") for place in tree.executable]
     for found in tree.entries.values():
         tree.problems += _missing(found)
     for run in tree.others.values():
@@ -102,18 +114,29 @@ def _names_above(path: Path) -> tuple[str, ...]:
         return place.parent.name, place.name
     if place.name in FREE:
         return (place.name,)
-    if place.name == "results" or any((path / name).is_dir() for name in FREE):
+    below = _folders(path)
+    if place.name == "results" or any(folder.name in FREE for folder in below):
         return ()
-    deep = any(os.path.lexists(inner / ENTRY_FILE) for inner in path.glob("*/*"))
-    flat = any(os.path.lexists(inner / ENTRY_FILE) for inner in path.glob("*"))
+    flat = any(os.path.lexists(folder / ENTRY_FILE) for folder in below)
+    deep = any(os.path.lexists(inner / ENTRY_FILE) for folder in below for inner in _folders(folder))
     return (place.name,) if flat and not deep else ()
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in a folder, and no links to some."""
+    return [path / entry.name for entry in _listed(path) if entry.is_dir(follow_symlinks=False)]
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder, in the order of names; of more than may be there only the first that come."""
+    with os.scandir(folder) as found:
+        return sorted(islice(found, MAX_FILES + 1), key=lambda entry: entry.name)
 
 
 def _walk(folder: Path, parts: tuple[str, ...], tree: Tree) -> Iterator[tuple[Path, tuple[str, ...], os.DirEntry[str]]]:
     """Yield everything, in the order of names, with its path from the results on; go only where something may lie."""
     try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+        entries = _listed(folder)
     except OSError as error:
         tree.problems.append(Problem(str(folder), "file", f"cannot be read: {error.strerror}"))
         return
@@ -131,7 +154,7 @@ def _kind_problem(entry: os.DirEntry[str]) -> tuple[str, str] | None:
         return "name", "is hidden: no name may start with a dot"
     mode = entry.stat(follow_symlinks=False).st_mode
     if stat.S_ISLNK(mode):
-        return "file", "is a symbolic link: only files and folders are allowed"
+        return "file", LINK
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
         return "file", "is no ordinary file (a device, a pipe or a socket)"
     return None
@@ -153,11 +176,13 @@ def _place_problem(parts: tuple[str, ...], is_folder: bool) -> tuple[str, str] |
         allowed, reason = _FILES.get(len(parts), ((), "here are folders only"))
         if name not in allowed:
             return field, f"is not expected: {reason}"
-    return None
+    return ("name", problem) if (problem := name_problem(name)) else None
 
 
 def _openable(tree: Tree, place: Path, entry: os.DirEntry[str]) -> bool:
     status, most = entry.stat(follow_symlinks=False), MAX_SIZES[entry.name]
+    if status.st_mode & 0o111:
+        tree.executable.append(place)
     if status.st_nlink > 1:
         tree.notes.append(f"{place}: is a hard link, one of {status.st_nlink} names of the same file")
     if status.st_size > most:

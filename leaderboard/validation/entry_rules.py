@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import stat
 from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from leaderboard.board.standings import REFERENCE
 from leaderboard.entries.entry_file import ENTRY_FILE, EntryFile, read_entry
+from leaderboard.records.bounded import read_bytes
 from leaderboard.records.configuration import CONFIGURATION, differences
-from leaderboard.records.record import Record, read_record
-from leaderboard.validation.entry_folder import MAX_SIZES, RECORD, EntryFolder
+from leaderboard.records.record import Record, parse_record
+from leaderboard.validation.entry_folder import LINK, MAX_SIZES, RECORD, EntryFolder
 from leaderboard.validation.report import Problem, is_plain
 from leaderboard.validation.run_rules import CheckedRun, problem_of, record_problems
 
@@ -32,9 +32,8 @@ def entry_problems(entry: EntryFolder, runs: list[CheckedRun], references: Itera
     if entry.has_file:
         try:
             said = read_entry(entry.path / ENTRY_FILE)
-        # PyYAML lets some of these through for a value that its tag does not fit.
-        except (ValueError, LookupError, AttributeError, ArithmeticError) as error:
-            yield problem_of(str(entry.path / ENTRY_FILE), ValueError(error))
+        except ValueError as error:
+            yield problem_of(str(entry.path / ENTRY_FILE), error)
         else:
             yield from _file_problems(entry, said)
     cells: dict[str, list[CheckedRun]] = {}
@@ -102,6 +101,9 @@ def _repeated(runs: list[CheckedRun], field: str) -> Iterator[Problem]:
 
 def _reference_problems(cell: Path, runs: list[CheckedRun]) -> Iterator[Problem]:
     """Differences from the reference entry in the same cell: the protocol, and the sequences of the same seed."""
+    if link := next((folder for folder in (cell.parent, cell) if folder.is_symlink()), None):
+        yield Problem(str(link), "file", LINK)
+        return
     if cell.resolve() == runs[0].folder.path.parent.resolve() or not (theirs := _reference_records(cell)):
         return
     reference = theirs[min(theirs)]
@@ -119,16 +121,18 @@ def _reference_records(cell: Path) -> dict[int, Record]:
     """Records by seed; one that cannot be read is left out here, and named where that entry is validated."""
     found: dict[int, Record] = {}
     for path in cell.glob(f"seed*/{RECORD}"):
-        seed, status = path.parent.name.removeprefix("seed"), path.lstat()
-        if seed.isdecimal() and stat.S_ISREG(status.st_mode) and status.st_size <= MAX_SIZES[RECORD]:
+        seed = path.parent.name.removeprefix("seed")
+        if seed.isdecimal() and not path.parent.is_symlink():
             with contextlib.suppress(ValueError):
-                found[int(seed)] = read_record(path)
+                found[int(seed)] = parse_record(read_bytes(path, MAX_SIZES[RECORD], links=False))
     return found
 
 
 def unknown_cells(entry: EntryFolder, references: Iterable[Path]) -> Iterator[str]:
     """A note for each cell that no reference entry has, so that nothing says what its protocol should be."""
-    known = {path.name for folder in references if folder.is_dir() for path in folder.iterdir()}
+    known = {
+        path.name for folder in references if folder.is_dir() and not folder.is_symlink() for path in folder.iterdir()
+    }
     for cell in sorted(entry.cells.keys() - known) if known else []:
         yield f"{entry.path / cell}: the suite's {REFERENCE} has no such cell: its protocol was not compared"
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from leaderboard.records.record import Record, read_record
-from leaderboard.validation.curves import Curves, CurvesReader, curve_problems, sha256
-from leaderboard.validation.entry_folder import CURVES, RECORD, RunFolder
+from leaderboard.records.bounded import read_bytes
+from leaderboard.records.record import Record, parse_record
+from leaderboard.validation.curves import Curves, CurvesReader, curve_problems
+from leaderboard.validation.entry_folder import CURVES, MAX_SIZES, RECORD, RunFolder
 from leaderboard.validation.report import Problem
 from leaderboard.validation.strict_json import json_problems
 
@@ -71,10 +73,13 @@ def _read(folders: list[RunFolder], reader: CurvesReader) -> Iterator[CheckedRun
 def _record(folder: RunFolder) -> tuple[RunFolder, Record | list[Problem]]:
     path = folder.path / RECORD
     try:
-        wrong = [Problem(str(path), field, reason) for field, reason in json_problems(path.read_bytes())]
-        return folder, wrong or read_record(path)
-    except OSError as error:
-        return folder, [Problem(str(path), "file", f"cannot be read: {error.strerror}")]
+        content = read_bytes(path, MAX_SIZES[RECORD], links=False)
+    except ValueError as error:
+        return folder, [problem_of(str(path), error)]
+    if wrong := [Problem(str(path), field, reason) for field, reason in json_problems(content)]:
+        return folder, wrong
+    try:
+        return folder, parse_record(content)
     except ValueError as error:
         return folder, [problem_of(str(path), error)]
 
@@ -96,9 +101,10 @@ def _digest(folder: RunFolder, record: Record) -> str | Problem | None:
     if CURVES not in folder.files:
         return Problem(str(folder.path / CURVES), "file", "is missing, or not what it should be, but the record has it")
     try:
-        digest = sha256(folder.path / CURVES)
-    except OSError as error:
-        return Problem(str(folder.path / CURVES), "file", f"cannot be read: {error.strerror}")
+        content = read_bytes(folder.path / CURVES, MAX_SIZES[CURVES], links=False)
+    except ValueError as error:
+        return problem_of(str(folder.path / CURVES), error)
+    digest = hashlib.sha256(content).hexdigest()
     if digest != record.curves.sha256:
         return Problem(file, "curves.sha256", f"is {record.curves.sha256}, {CURVES} has {digest}")
     return digest

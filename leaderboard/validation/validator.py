@@ -7,8 +7,9 @@ from pathlib import Path
 
 from leaderboard.board.standings import REFERENCE
 from leaderboard.entries.reading import RESULTS
+from leaderboard.validation.checkout import links_to
 from leaderboard.validation.curves import CurvesReader
-from leaderboard.validation.entry_folder import EntryFolder, RunFolder, Tree, scan
+from leaderboard.validation.entry_folder import LINK, EntryFolder, RunFolder, Tree, scan
 from leaderboard.validation.entry_rules import copies, entry_problems, unknown_cells
 from leaderboard.validation.history import history_problems
 from leaderboard.validation.report import Problem, Report
@@ -35,7 +36,9 @@ def validate(
     if not path.is_dir():
         raise ValueError(f"{path}: no such folder; give an entry's folder or one above it")
     history = [] if base is None else list(history_problems(path, base))  # first: a wrong name is said at once
-    tree = scan(path)
+    # Nothing is read through a link, so that what is checked is what lies there.
+    linked = [Problem(str(link), "file", LINK) for link in links_to(path)[0]]
+    tree = Tree(problems=linked) if linked else scan(path)
     runs: dict[Path, CheckedRun] = {}
     problems = [*tree.problems]
     folders = [run for entry in _entries(tree) for cell in sorted(entry.cells) for run in _in_order(entry, cell)]
@@ -56,7 +59,8 @@ def validate(
         problems += entry_problems(entry, of_entry, references)
         notes += unknown_cells(entry, references)
     problems += copies(runs[folder.path] for folder in folders if folder.path in runs)
-    problems += history
+    problems += [answer for answer in history if isinstance(answer, Problem)]
+    notes += [answer for answer in history if isinstance(answer, str)]
     if replay:
         replayed = [*_replays(tree, problems)]
         problems += [answer for answer in replayed if isinstance(answer, Problem)]

@@ -96,6 +96,7 @@ def test_curves_belong_to_their_record(runs: Path) -> None:
     [
         ({"name": "My Model"}, "--name: String should match pattern"),
         ({"name": "../x"}, "--name: String should match pattern"),
+        ({"name": "con"}, "--name: is the name of a device on Windows"),
         ({"title": None}, "--title is missing: a new entry needs it"),
         ({"authors": None}, "--authors is missing"),
         ({"authors": []}, "--authors"),
@@ -121,6 +122,8 @@ def test_nothing_to_hand_in(tmp_path: Path) -> None:
     assert "has an outcome" in refusal(lambda: entry(tmp_path / "runs"), tmp_path)
     write_run(tmp_path / "odd", "../../x")
     assert "'../../x' is no name of a folder" in refusal(lambda: entry(tmp_path / "odd"), tmp_path)
+    write_run(tmp_path / "windows", "aux.1")
+    assert "'aux.1' is no name of a folder" in refusal(lambda: entry(tmp_path / "windows"), tmp_path)
 
 
 def test_a_folder_that_is_no_entry_stays(runs: Path) -> None:

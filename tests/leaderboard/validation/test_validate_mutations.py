@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from leaderboard.entries.entry_file import read_entry
-from leaderboard.records.record import read_record
+from leaderboard.records.record import parse_record
 from leaderboard.validation import entry_rules, run_rules, validator
 from tests.helpers.leaderboard import mutations_of_files
 from tests.helpers.leaderboard.entries import checked, write_results
@@ -48,14 +48,14 @@ def restore(folder: Path, pristine: dict[str, bytes | None]) -> None:
             path.write_bytes(content)
 
 
-def remembered(read: Callable[[Path], Any]) -> Callable[[Path], Any]:
-    """A reader that knows a file by its bytes once it could be read: most files of a spoiled entry are not spoiled."""
+def remembered(read: Callable[[Any], Any], content_of: Callable[[Any], bytes]) -> Callable[[Any], Any]:
+    """A reader that knows a content once it could be read: most files of a spoiled entry are not spoiled."""
     known: dict[bytes, Any] = {}
 
-    def reading(path: Path) -> Any:
-        content = path.read_bytes()
+    def reading(source: Any) -> Any:
+        content = content_of(source)
         if content not in known:
-            known[content] = read(path)
+            known[content] = read(source)
         return known[content]
 
     return reading
@@ -65,8 +65,8 @@ def remembered(read: Callable[[Path], Any]) -> Callable[[Path], Any]:
 def test_a_thousand_mutations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validator, "RESULTS", tmp_path / "elsewhere")
     for module in (entry_rules, run_rules):
-        monkeypatch.setattr(module, "read_record", remembered(read_record))
-    monkeypatch.setattr(entry_rules, "read_entry", remembered(read_entry))
+        monkeypatch.setattr(module, "parse_record", remembered(parse_record, bytes))
+    monkeypatch.setattr(entry_rules, "read_entry", remembered(read_entry, Path.read_bytes))
     results = write_results(tmp_path)
     assert checked(results).problems == ()
     assert mutations_of_files  # it adds to the list
