@@ -34,6 +34,7 @@ from benchmark.training.folder.layout import (
 from benchmark.training.folder.lock import training_in
 from benchmark.training.folder.recorder import Diverged, Recorder
 from benchmark.training.folder.seed_log import SeedLog
+from benchmark.training.initial_weights import init_hash
 from benchmark.training.members import Member, load_weights, members_of
 from benchmark.training.module import EmergenceModule
 from benchmark.training.processes import check_shares, end_others, is_rank_zero, leave, plan_processes
@@ -343,16 +344,11 @@ class Run:
             yield
 
     def _recorder(self) -> Recorder:
-        logs = {
-            member.seed: SeedLog(
-                member.identity,
-                member.task,
-                self.seed_folder(member.seed),
-                to_yaml(self.config.of_seed(member.seed)) if self.many else None,
-            )
-            for member in self.members
-        }
-        config = self.config
+        config, logs = self.config, {}
+        for member in self.members:
+            text = to_yaml(config.of_seed(member.seed)) if self.many else None
+            folder, model = self.seed_folder(member.seed), self.module.model_of(member.seed)
+            logs[member.seed] = SeedLog(member.identity, member.task, folder, text, init_hash(model))
         return Recorder(
             logs, picture=config.picture, suite=config.suite, cell=config.cell, keep_every=config.keep_every
         )

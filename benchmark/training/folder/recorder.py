@@ -250,6 +250,7 @@ class Recorder(Callback):
             flops_per_token=self.flops_per_token,
             precision=identity.precision,
             first_batch_hash=batch_hash(log.task, module.batch_size),
+            init_hash=log.init_hash,
             first_losses_nats=tuple(log.first_losses),
             wall_train_s=log.train_s,
             wall_eval_s=log.eval_s,

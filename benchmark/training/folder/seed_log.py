@@ -26,6 +26,7 @@ class SeedLog:
         task: the stream that it learns.
         folder: where its record goes.
         config: YAML from which the run can be repeated, for a folder that does not hold it yet.
+        init_hash: of the weights that it began with.
 
     Attributes:
         step: optimizer steps made.
@@ -40,6 +41,7 @@ class SeedLog:
     task: Task
     folder: Path
     config: str | None = None
+    init_hash: str | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     step: int = 0
     first_losses: list[float] = field(default_factory=list)
@@ -114,6 +116,7 @@ class SeedLog:
         running = 0.0 if self._train_since is None else time.perf_counter() - self._train_since
         return {
             "started_at": self.started_at.isoformat(),
+            "init_hash": self.init_hash,
             "step": self.step,
             "first_losses": list(self.first_losses),
             "train_s": self.train_s + running,
@@ -124,6 +127,7 @@ class SeedLog:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
         self.started_at = datetime.fromisoformat(state["started_at"])
+        self.init_hash = state.get("init_hash", self.init_hash)  # older checkpoints do not hold it
         self.step = state["step"]  # a run cut short after its last step trains no further
         self.first_losses, self.curves = list(state["first_losses"]), list(state["curves"])
         self.train_s, self.eval_s = state["train_s"], state["eval_s"]
