@@ -4,6 +4,7 @@ The only output is a progress bar in a terminal or a notebook. Torch's random st
 afterwards.
 """
 
+import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from benchmark.sweeps.progress import Failure
 from benchmark.training import loading
 from benchmark.training.run import Outcome, Run
 from benchmark.training.run import build as build_run
+from leaderboard.paths import user_path
 from leaderboard.records.record import Record
 
 if TYPE_CHECKING:
@@ -79,8 +81,8 @@ def configure(
         content["trainer"].setdefault("devices", 1)  # with more, Lightning would start the caller's script again
         if settings.get("seeds") is not None:
             settings["seeds"] = seeds_text(settings["seeds"])
-        if isinstance(settings.get("out"), Path):
-            settings["out"] = str(settings["out"])
+        if isinstance(settings.get("out"), os.PathLike):
+            settings["out"] = os.fspath(settings["out"])
         return parse(content | settings)
 
 
@@ -91,7 +93,7 @@ def _content(config: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
         return dict(config or {})
     if not isinstance(config, str | Path):
         raise ValueError(f"config must be a YAML file or a mapping, got {config!r}")
-    return read_yaml(Path(config))
+    return read_yaml(config)
 
 
 def _mapping(key: str, value: Any) -> dict[str, Any]:
@@ -180,7 +182,7 @@ def resume(folder: str | Path, *, progress: bool = True) -> Run:
     """
     with _one_line():
         load_plugins()
-        run = loading.resume(Path(folder), progress=progress, plain_progress=False)
+        run = loading.resume(user_path(folder, "folder"), progress=progress, plain_progress=False)
     assert run.outcome is not None
     return _ended(run, run.outcome)
 
@@ -208,7 +210,7 @@ def load(folder: str | Path, *, step: int | None = None, weights: bool = True) -
     """
     with _one_line():
         load_plugins()
-        return loading.load(folder, step=step, weights=weights)
+        return loading.load(user_path(folder, "folder"), step=step, weights=weights)
 
 
 @dataclass(frozen=True)
@@ -284,7 +286,7 @@ def sweep(
             cells=(cells,) if isinstance(cells, str) else tuple(cells),
             grid=parse_grid(f"{key}={_written(values)}" for key, values in (grid or {}).items()),
             max_steps=max_steps,
-            out=Path(out),
+            out=user_path(out, "--out"),
             engine=engine,
             jobs=jobs,
             address=address,
@@ -295,7 +297,7 @@ def sweep(
         raise KeyboardInterrupt
     if driver.signum is not None:
         raise SystemExit(128 + driver.signum)
-    return SweepResult(Path(out), driver.records, driver.progress.failures)
+    return SweepResult(order.out, driver.records, driver.progress.failures)
 
 
 def _importable(model: str | type[SequenceModel]) -> str:

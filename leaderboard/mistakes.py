@@ -6,7 +6,10 @@ import argparse
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NoReturn
+
+from leaderboard.paths import user_path
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
@@ -17,11 +20,19 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {kind} '{name}': {hint}known are {', '.join(names) or '(none)'}"
 
 
+def _path(text: str) -> Path:
+    try:
+        return user_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("path: ")) from error
+
+
 class OneLineParser(argparse.ArgumentParser):
     """The parser of one command, whose mistakes are a `ValueError` of one line."""
 
     def __init__(self, command: str, description: str) -> None:
         super().__init__(prog=f"python -m leaderboard {command}", description=description, allow_abbrev=False)
+        self.register("type", Path, _path)  # whatever option is a path
 
     def error(self, message: str) -> NoReturn:
         """Raise one line.

@@ -1,12 +1,12 @@
 """``python -m benchmark check NAME``: does an architecture keep the contract, and what does it cost?"""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import SUPPRESS, ArgumentParser, Namespace
 
 from benchmark.cli.command_parser import CommandParser
 from benchmark.config.plugins import architecture, architectures_of_file, load_plugins, source_file
+from leaderboard.paths import user_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,9 @@ def run(args: Namespace) -> int:
     from benchmark.training.measure import one_thread
 
     load_plugins()
-    classes = architectures_of_file(Path(args.name)) if args.name.endswith(".py") else [architecture(args.name)]
+    classes = (
+        architectures_of_file(user_path(args.name, "NAME")) if args.name.endswith(".py") else [architecture(args.name)]
+    )
     configs = [_parser(args.name, cls).parse(args.options, defaults=False) for cls in classes]
     console = Console()
     if not console.is_terminal:  # a file or a pipe has no width of its own

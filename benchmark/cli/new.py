@@ -1,16 +1,17 @@
 """``python -m benchmark new NAME``: the files of a new architecture."""
 
-from pathlib import Path
-
 from jsonargparse import ArgumentParser, Namespace
 
 from benchmark.config.plugins import load_plugins
+from leaderboard.paths import user_path
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add name and folder."""
     parser.add_argument("name", metavar="NAME", help="of the architecture: lower case, digits, underscores")
-    parser.add_argument("--out", type=str, default="", help="a new folder, for a package of your own outside the suite")
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="a new folder, for a package of your own outside the suite"
+    )
 
 
 def run(args: Namespace) -> int:
@@ -24,8 +25,8 @@ def run(args: Namespace) -> int:
 
     name: str = args.name
     require_name(name)
-    if args.out:
-        folder = Path(args.out)
+    if args.out is not None:
+        folder = user_path(args.out, "--out")
         files, checked = package(name, folder), str(folder / f"{name}.py")
         trained = f"fit --config {folder / f'{name}.yaml'} --data lm"
         install = [f"python -m pip install -e {folder}"]

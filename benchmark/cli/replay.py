@@ -1,11 +1,11 @@
 """``python -m benchmark replay RECORD``: does a run begin as its record says?"""
 
 import sys
-from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
 from benchmark.config.plugins import architectures_of_file, load_plugins
+from leaderboard.paths import user_path
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -23,12 +23,12 @@ def run(args: Namespace) -> int:
     from benchmark.training.replay import Mismatch, replay
     from leaderboard.records.record import read_record
 
-    path = Path(args.record)
+    path = user_path(args.record, "RECORD")
     path = path / "record.json" if path.is_dir() else path
     record = read_record(path)
     load_plugins()
     if args.plugin:
-        architectures_of_file(Path(args.plugin))
+        architectures_of_file(user_path(args.plugin, "--plugin"))
     try:
         result = replay(record)
     except Mismatch as problem:

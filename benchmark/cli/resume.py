@@ -1,7 +1,5 @@
 """``python -m benchmark resume RUN_FOLDER``: go on with a run that has not ended."""
 
-from pathlib import Path
-
 from jsonargparse import ArgumentParser, Namespace
 
 
@@ -18,6 +16,7 @@ def run(args: Namespace) -> int:
     """
     from benchmark.config.plugins import load_plugins
     from benchmark.training.display.summary import resume_and_print
+    from leaderboard.paths import user_path
 
     load_plugins()
-    return resume_and_print(Path(args.run_folder))
+    return resume_and_print(user_path(args.run_folder, "RUN_FOLDER"))

@@ -1,12 +1,12 @@
 """``python -m benchmark speed``: what training costs each architecture: a token by length, and many seeds."""
 
-from pathlib import Path
 from typing import Literal
 
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from benchmark.config.plugins import load_plugins
+from leaderboard.paths import user_path
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--suite", type=str, default="", help="of the cell for seeds; lite, on a GPU paper")
     parser.add_argument("--cell", type=str, default="", help="of that suite; its first one")
     parser.add_argument("--seconds", type=PositiveFloat, default=3.0, help="that each measurement of seeds takes")
-    parser.add_argument("--out", type=str, default="", help="write the tables into this Markdown file too")
+    parser.add_argument("--out", type=str | None, default=None, help="write the tables into this Markdown file too")
 
 
 def run(args: Namespace) -> int:
@@ -36,7 +36,7 @@ def run(args: Namespace) -> int:
 
     entries, asked = lengths.chosen(args.models, args.peers), lengths.parsed_lengths(args.lengths)
     cell = lengths.chosen_cell(args.suite, args.cell, args.models) if args.part != "lengths" else None
-    out = Path(args.out) if args.out else None
+    out = None if args.out is None else user_path(args.out, "--out")
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise ValueError(f"--out: {out} is not a file in a folder that exists")
 

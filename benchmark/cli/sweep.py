@@ -1,7 +1,6 @@
 """``python -m benchmark sweep``: many seeds of many architectures on many cells."""
 
 import sys
-from pathlib import Path
 from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
@@ -11,6 +10,7 @@ from benchmark.config.grid import parse_grid
 from benchmark.config.plugins import load_plugins
 from benchmark.config.seeds import parse_seeds
 from benchmark.sweeps.sweep import SweepConfig, begin, carry_out
+from leaderboard.paths import user_path
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def run(args: Namespace) -> int:
         cells=_names(args.cells),
         grid=parse_grid(args.grid or ()),
         max_steps=None if args.max_steps is None else int(args.max_steps),  # YAML knows no restricted numbers
-        out=Path(args.out),
+        out=user_path(args.out, "--out"),
         engine=args.engine,
         jobs=args.jobs,
         address=args.address,

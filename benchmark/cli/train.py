@@ -4,7 +4,6 @@ import io
 import os
 import sys
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import yaml
@@ -21,6 +20,7 @@ from benchmark.training.processes import ignore_interrupts_beside_the_first, is_
 from benchmark.training.run import Run, build
 from benchmark.training.trainer import quiet
 from datamodules import TaskDataModule
+from leaderboard.paths import user_path
 
 DESCRIPTION = "How fast, and how reliably over seeds, does an architecture learn a sparse attention pattern?"
 PRINT = "--print_config"
@@ -156,7 +156,7 @@ class BenchmarkCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """Carry out the command, and say how it ended."""
         path = self._get(self.config, "ckpt_path")
-        checkpoint = None if path is None else Path(path)
+        checkpoint = None if path is None else user_path(path, "--ckpt_path")
         if subcommand == "fit":
             outcome = self.run.fit(resume_from=checkpoint)
             if is_rank_zero():

@@ -15,6 +15,7 @@ from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.seeds import parse_seeds
 from benchmark.metrics.registry import BASIC, METRICS
 from datamodules import TaskDataModule
+from leaderboard.paths import user_path
 from leaderboard.records.record import Seeds
 
 SEEDS = ("task_seed", "init_seed", "data_seed")
@@ -117,6 +118,7 @@ class RunConfig:
         for name in ("seed", *SEEDS, "checkpoint_interval_s"):
             if (value := getattr(self, name)) is not None and not value >= 0:
                 raise ValueError(f"--{name} must not be negative, got {value}")
+        object.__setattr__(self, "out", str(user_path(self.out, "--out")))
         for name in ("suite", "cell"):
             if (text := getattr(self, name)) is not None and not (text and text.isprintable() and text == text.strip()):
                 raise ValueError(f"--{name} must be a name of printable characters, got {text!r}")

@@ -24,6 +24,7 @@ from architectures import ARCHITECTURES
 from benchmark.config.catalogue import SUITES
 from benchmark.config.errors import unknown
 from datamodules import TASKS
+from leaderboard.paths import user_path
 
 Options = dict[str, Any]
 CellName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
@@ -77,7 +78,7 @@ def load_suite(suite: str) -> tuple[str, Suite]:
     Raises:
         ValueError: one line, if there is none of this name, or it is not as described above.
     """
-    path = Path(suite)
+    path = user_path(suite, "--suite")
     if path.suffix not in {".yaml", ".yml"}:
         path = SUITES / f"{suite}.yaml"
         if not path.is_file():
@@ -91,12 +92,13 @@ def load_suite(suite: str) -> tuple[str, Suite]:
     return path.stem, found
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
         ValueError: one line, if it cannot be read, is no YAML or something else than a mapping.
     """
+    path = user_path(path, "--config")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -51,7 +51,7 @@ def bases(suite: str | None, files: Sequence[str], models: Sequence[str], cells:
     Raises:
         ValueError: one line for a file that is not as it should be or a name that does not exist.
     """
-    contents = {Path(file): read_yaml(Path(file)) for file in files}
+    contents = {Path(file): read_yaml(file) for file in files}
     setups = {}
     for path, content in contents.items():
         if suite is not None or "data" not in content:

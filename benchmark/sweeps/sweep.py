@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from benchmark.config.grid import Axis
 from benchmark.sweeps.engines.server import start_server
+from leaderboard.paths import user_path
 
 if TYPE_CHECKING:
     from benchmark.sweeps.display import Display
@@ -49,6 +50,7 @@ class SweepConfig:
     address: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "out", user_path(self.out, "--out"))
         if self.engine not in ("local", "ray"):
             raise ValueError(f"--engine must be local or ray, got {self.engine!r}")
         if self.engine == "ray" and self.jobs is not None:

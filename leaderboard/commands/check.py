@@ -40,8 +40,12 @@ class Comparison:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("new", nargs="*", metavar="NEW", help="folders with new records: of a sweep, or an entry's")
-    parser.add_argument("--against", default=str(RESULTS), metavar="PATH", help="what to compare with (%(default)s)")
+    parser.add_argument(
+        "new", nargs="*", type=Path, metavar="NEW", help="folders with new records: of a sweep, or an entry's"
+    )
+    parser.add_argument(
+        "--against", type=Path, default=RESULTS, metavar="PATH", help="what to compare with (%(default)s)"
+    )
     parser.add_argument(
         "--reference",
         metavar="NAME",
@@ -88,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     return EXIT[max((each.verdict.kind for each in comparisons), key=SEVERITY.index)]
 
 
-def compare_all(new: Sequence[str], against: str, reference: str | None = None) -> list[Comparison]:
+def compare_all(new: Sequence[str | Path], against: str | Path, reference: str | None = None) -> list[Comparison]:
     """Compare every entry among the new records with the entry of its name, or else the reference of its suite.
 
     Records that stand in `against` already are left out, so that a whole tree of results can be given as new.
@@ -165,7 +169,7 @@ def _compared(
     return Comparison(entry.suite, entry.name, wanted[-1], False, verdict)
 
 
-def _board(against: str, new: Sequence[str]) -> dict[tuple[str, str], Entry]:
+def _board(against: str | Path, new: Sequence[str | Path]) -> dict[tuple[str, str], Entry]:
     """The entries to compare with, without the ones asked about: `submit` has put those there already."""
     root = Path(against).resolve()
     asked = [folder for path in new if root in (folder := Path(path).resolve()).parents]
@@ -185,7 +189,7 @@ def _below(folder: Path, asked: Sequence[Path]) -> bool:
     return any(folder.resolve().is_relative_to(each) for each in asked)
 
 
-def _entries(path: str) -> tuple[Entry, ...]:
+def _entries(path: str | Path) -> tuple[Entry, ...]:
     results: Results = read_results(Path(path))
     if results.problems:
         more = f" (and {len(results.problems) - 1} more)" if len(results.problems) > 1 else ""

@@ -14,7 +14,9 @@ from leaderboard.render import markdown, text
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a record, or a folder with records at any depth")
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="a record, or a folder with records at any depth"
+    )
     parser.add_argument("--format", choices=("json", "markdown"), help="default: a table for the eye")
 
 
@@ -30,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
                 failures += 1
                 print(f"broken record: {found}", file=sys.stderr)
     if not records:
-        raise ValueError(f"no {'valid ' if failures else ''}record found in {', '.join(options.paths)}")
+        raise ValueError(f"no {'valid ' if failures else ''}record found in {', '.join(map(str, options.paths))}")
     rows = summarise(records.values())
     if options.format is None and sys.stdout.isatty():
         text.print_summaries(rows)

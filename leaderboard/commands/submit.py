@@ -52,7 +52,7 @@ class Submission:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("runs", metavar="RUNS", help="folder that a sweep wrote: its --out, or one below it")
+    parser.add_argument("runs", type=Path, metavar="RUNS", help="folder that a sweep wrote: its --out, or one below it")
     parser.add_argument("--name", required=True, help="of the entry: lower-case letters, digits, - and _")
     parser.add_argument("--title", help="how the leaderboard calls it")
     parser.add_argument("--authors", help="with commas between")
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tuning_note", metavar="TEXT", help="what was varied, and on which cells")
     parser.add_argument("--architecture", metavar="NAME", help="which, if RUNS holds several")
     parser.add_argument("--suite", metavar="NAME", help="which, if RUNS holds several")
-    parser.add_argument("--out", default=str(RESULTS), metavar="PATH", help="folder of results (%(default)s)")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="PATH", help="folder of results (%(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:

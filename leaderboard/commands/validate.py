@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from leaderboard.validation import validate
 from leaderboard.validation.report import shown
@@ -11,7 +12,7 @@ from leaderboard.validation.report import shown
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("path", metavar="PATH", help="an entry's folder, or any folder of results above it")
+    parser.add_argument("path", type=Path, metavar="PATH", help="an entry's folder, or any folder of results above it")
     parser.add_argument("--base", metavar="REF", help="commit whose results must all be here still, e.g. origin/main")
     parser.add_argument("--no_replay", action="store_true", help="do not repeat the first steps of a run of each entry")
 
