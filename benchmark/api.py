@@ -61,7 +61,8 @@ def configure(
     Args:
         model: registered name of the architecture, or its class.
         data: registered name of the task.
-        config: YAML file as for ``fit --config``, or its content; what is given beside it wins.
+        config: YAML file as for ``fit --config``, also one of the package's by its name, or its content; what is given
+            beside it wins.
         model_options: of the architecture, like ``{"d_model": 64}``: ``--model.d_model 64``.
         data_options: of the task.
         settings: the other parts, `optimizer`, `protocol` and `trainer`, as mappings of their options; and the options
@@ -87,13 +88,14 @@ def configure(
 
 
 def _content(config: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
+    from benchmark.config.packaged import config_file
     from benchmark.config.suite import read_yaml
 
     if config is None or isinstance(config, Mapping):
         return dict(config or {})
     if not isinstance(config, str | Path):
         raise ValueError(f"config must be a YAML file or a mapping, got {config!r}")
-    return read_yaml(config)
+    return read_yaml(config_file(config))
 
 
 def _mapping(key: str, value: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from benchmark.config.grid import parse_grid
+from benchmark.config.packaged import say_which
 from benchmark.config.plugins import load_plugins
 from benchmark.config.seeds import parse_seeds
 from benchmark.sweeps.sweep import SweepConfig, begin, carry_out
@@ -62,6 +63,7 @@ def run(args: Namespace) -> int:
         jobs=args.jobs,
         address=args.address,
     )
+    say_which([*config.files, *([args.suite] if args.suite else [])])
     if args.dry_run:
         load_plugins()
         from benchmark.sweeps.estimate import print_plan

@@ -12,6 +12,7 @@ from lightning import LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from benchmark.config import errors
+from benchmark.config.packaged import with_config_files
 from benchmark.config.parser import add_run_arguments, add_trainer_arguments, from_namespace, known_options
 from benchmark.config.plugins import load_plugins
 from benchmark.config.run_config import SEEDS, RunConfig
@@ -35,7 +36,7 @@ def run(words: list[str]) -> int:
     ignore_interrupts_beside_the_first()
     if not {"-h", "--help"} & set(words):
         load_plugins()
-    outcome = BenchmarkCLI(words).run.outcome
+    outcome = BenchmarkCLI(with_config_files(words)).run.outcome
     return 0 if outcome is None else outcome.exit_code
 
 

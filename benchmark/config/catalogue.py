@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.config.packaged import ROOT, SUITES
 from benchmark.config.plugins import load_plugins, plugins
 
-ROOT = Path(__file__).resolve().parents[2]
-SUITES = ROOT / "configs" / "suites"
 ROOMS = {
     "architecture": ("architectures", "register"),
     "task": ("datamodules", "register_task"),

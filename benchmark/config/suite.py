@@ -21,8 +21,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from architectures import ARCHITECTURES
-from benchmark.config.catalogue import SUITES
 from benchmark.config.errors import unknown
+from benchmark.config.packaged import SUITES, YAML, config_file
 from datamodules import TASKS
 from leaderboard.paths import user_path
 
@@ -73,13 +73,13 @@ def load_suite(suite: str) -> tuple[str, Suite]:
     """The name and the content of a suite.
 
     Args:
-        suite: name of a file in ``configs/suites``, or the path of a YAML file.
+        suite: name of a file in ``configs/suites``, or the path of a YAML file, see `config_file`.
 
     Raises:
         ValueError: one line, if there is none of this name, or it is not as described above.
     """
-    path = user_path(suite, "--suite")
-    if path.suffix not in {".yaml", ".yml"}:
+    path = config_file(user_path(suite, "--suite"))
+    if path.suffix not in YAML:
         path = SUITES / f"{suite}.yaml"
         if not path.is_file():
             raise ValueError(unknown("suite", suite, sorted(file.stem for file in SUITES.glob("*.yaml"))))

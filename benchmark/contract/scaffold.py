@@ -103,7 +103,7 @@ def inside(name: str) -> dict[Path, str]:
     Raises:
         ValueError: if the suite is not run from a checkout.
     """
-    if not (ROOT / "pyproject.toml").is_file():
+    if not ((ROOT / "pyproject.toml").is_file() and (ROOT / "configs").is_dir()):
         raise ValueError("the suite is installed, not checked out: give --out FOLDER for a package of your own")
     return {
         ROOT / "architectures" / f"{name}.py": rendered(name),

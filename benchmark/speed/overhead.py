@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -27,6 +26,7 @@ from rich.table import Table
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from benchmark.config.packaged import CONFIGS
 from benchmark.config.parser import parse
 from benchmark.config.suite import read_yaml
 from benchmark.metrics.held_out import next_token_loss
@@ -57,7 +57,7 @@ class MeasuredCell:
 
 CELLS = (
     MeasuredCell("paper's lm", {"model": "transformer", "data": "lm"}, 4, 1.05),
-    MeasuredCell("quickstart", read_yaml(Path(__file__).parents[2] / "configs" / "quickstart.yaml"), 12, 1.15),
+    MeasuredCell("quickstart", read_yaml(CONFIGS / "quickstart.yaml"), 12, 1.15),
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from architectures import ARCHITECTURES
 from benchmark.config.errors import unknown
+from benchmark.config.packaged import config_file
 from benchmark.config.plugins import architecture
 from benchmark.config.run_config import OF_ONE_RUN
 from benchmark.config.suite import Cell, Setup, load_suite, options_of, read_yaml
@@ -44,14 +45,15 @@ def bases(suite: str | None, files: Sequence[str], models: Sequence[str], cells:
 
     Args:
         suite: name or path of a suite; without one, the files that have `data` make one cell each.
-        files: YAML as for `fit`; one without `data` tells how the architecture that it names is set up.
+        files: YAML as for `fit`, found by `config_file`; one without `data` tells how the architecture that it names is
+            set up.
         models: registered names; none for all that the suite, or else the files, set up.
         cells: names; none for all.
 
     Raises:
         ValueError: one line for a file that is not as it should be or a name that does not exist.
     """
-    contents = {Path(file): read_yaml(file) for file in files}
+    contents = {path: read_yaml(path) for path in map(config_file, files)}
     setups = {}
     for path, content in contents.items():
         if suite is not None or "data" not in content:

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from leaderboard.board.aggregate import build_board
 from leaderboard.board.standings import Board
-from leaderboard.entries.reading import RESULTS, read_results
+from leaderboard.entries.places import RESULTS, WRITTEN
+from leaderboard.entries.reading import read_results
 from leaderboard.render import csv_file, markdown
 from leaderboard.render.charts import kaplan_meier, vega
 from leaderboard.render.charts.colours import board_styles
 
-OUT = Path(__file__).parents[1]
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
 README_SUITE = "lite"  # what README shows; without entries in it the first suite
 _SUITE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of results (default: %(default)s)",
         metavar="RESULTS",
     )
-    parser.add_argument("--out", type=Path, default=OUT, help="folder to write to (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=WRITTEN, help="folder to write to (default: %(default)s)")
     parser.add_argument("--readme", type=Path, help=f"also renew the table in this file, between {BEGIN} and {END}")
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a file is out of date")
 
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     return build(options.root, options.out, readme=options.readme, check=options.check)
 
 
-def build(root: Path = RESULTS, out: Path = OUT, *, readme: Path | None = None, check: bool = False) -> int:
+def build(root: Path = RESULTS, out: Path = WRITTEN, *, readme: Path | None = None, check: bool = False) -> int:
     """Write LEADERBOARD.md, leaderboard.csv, figures/kaplan_meier_<suite>.svg and site/ from the records below `root`.
 
     Which entries are verified stands in `verified.yaml` beside the results.

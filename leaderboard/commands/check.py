@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from leaderboard.board.columns import Table, columns_of
 from leaderboard.board.standings import REFERENCE
 from leaderboard.board.wording import ratio_text
-from leaderboard.entries.reading import RESULTS, Entry, Results, entries_of, read_results
+from leaderboard.entries.places import RESULTS
+from leaderboard.entries.reading import Entry, Results, entries_of, read_results
 from leaderboard.mistakes import unknown
 from leaderboard.records.record import Record
 from leaderboard.render import markdown, text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from leaderboard.entries.reading import ROOM
+from leaderboard.entries.places import IN_CHECKOUT, ROOM
 from leaderboard.records.record import json_schema
 
 SCHEMA_FILE = ROOM / "schema" / "record.v1.json"
@@ -22,7 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the schema, or bring the exported file up to date."""
+    """Print the schema, or bring the exported file up to date.
+
+    Raises:
+        ValueError: one line, if it is to be written into an installed package.
+    """
+    if options.write and not IN_CHECKOUT:
+        raise ValueError("--write renews the file of a checkout, and this is an installed package: leave it out")
     if options.write:
         SCHEMA_FILE.parent.mkdir(exist_ok=True)
         SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")

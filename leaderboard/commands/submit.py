@@ -19,11 +19,12 @@ from pydantic import ValidationError
 from leaderboard.board.standings import REFERENCE
 from leaderboard.entries.entry_file import ENTRY_FILE, EntryFile, read_entry
 from leaderboard.entries.gather import CURVES, Found, gather, require_one_configuration, seeds_by_cell, shortfalls
-from leaderboard.entries.reading import RESULTS
+from leaderboard.entries.places import RESULTS, WRITTEN
 from leaderboard.records.record import Record, first_problem
 from leaderboard.records.record_files import find_records
 
 RECORD = "record.json"
+OUT = WRITTEN / "results"
 ENOUGH_SEEDS = 5
 """A cell, for a verdict over a whole suite."""
 
@@ -66,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tuning_note", metavar="TEXT", help="what was varied, and on which cells")
     parser.add_argument("--architecture", metavar="NAME", help="which, if RUNS holds several")
     parser.add_argument("--suite", metavar="NAME", help="which, if RUNS holds several")
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="PATH", help="folder of results (%(default)s)")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="PATH", help="folder of results (%(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -103,7 +104,7 @@ def submit(
     tuning_note: str | None = None,
     architecture: str | None = None,
     suite: str | None = None,
-    out: str | Path = RESULTS,
+    out: str | Path = OUT,
 ) -> Submission:
     """Gather records and curves of one architecture in one suite into `out/<suite>/<name>`, and write `entry.yaml`.
 

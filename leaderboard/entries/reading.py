@@ -9,13 +9,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from leaderboard.entries.entry_file import ENTRY_FILE, EntryFile, Verified, load_yaml, read_entry
+from leaderboard.entries.places import VERIFIED_FILE
 from leaderboard.records.configuration import differences
 from leaderboard.records.record import Record, first_problem
 from leaderboard.records.record_files import files_below, find_records, read_records
-
-ROOM = Path(__file__).parents[1]
-RESULTS = ROOM / "results"
-VERIFIED_FILE = ROOM / "verified.yaml"
 
 
 @dataclass(frozen=True)

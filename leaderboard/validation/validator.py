@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from leaderboard.board.standings import REFERENCE
-from leaderboard.entries.reading import RESULTS
+from leaderboard.entries.places import RESULTS
 from leaderboard.validation.checkout import links_to
 from leaderboard.validation.curves import CurvesReader
 from leaderboard.validation.entry_folder import LINK, EntryFolder, RunFolder, Tree, scan

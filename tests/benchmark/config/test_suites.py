@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from architectures import ARCHITECTURES
-from benchmark.config.catalogue import SUITES
+from benchmark.config.packaged import SUITES
 from benchmark.config.suite import Cell, Setup, load_suite
 from benchmark.sweeps.plan import make_plan
 from leaderboard.records.record import Record

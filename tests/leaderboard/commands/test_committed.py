@@ -52,7 +52,8 @@ def test_the_csv_file_is_up_to_date(repository: Path) -> None:
 
 
 def test_verified_entries_exist_with_as_many_seeds(repository: Path) -> None:
-    from leaderboard.entries.reading import VERIFIED_FILE, read_verified
+    from leaderboard.entries.places import VERIFIED_FILE
+    from leaderboard.entries.reading import read_verified
 
     entries = {(entry.suite, entry.name): entry for entry in read_results(repository / "leaderboard/results").entries}
     for line in read_verified(VERIFIED_FILE):
