@@ -20,7 +20,8 @@ from benchmark.config.plugins import load_plugins
 from benchmark.config.run_config import RunConfig, seeds_text
 from benchmark.sweeps.progress import Failure
 from benchmark.training import loading
-from benchmark.training.run import Outcome, Run
+from benchmark.training.folder.outcome import Outcome
+from benchmark.training.run import Run
 from benchmark.training.run import build as build_run
 from leaderboard.paths import user_path
 from leaderboard.records.record import Record

@@ -156,6 +156,12 @@ class BenchmarkCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Carry out the command, and say how it ended."""
+        try:
+            self._carry_out(subcommand)
+        except errors.Damaged as error:  # the caller has named the file
+            raise ValueError(str(error)) from error
+
+    def _carry_out(self, subcommand: str) -> None:
         path = self._get(self.config, "ckpt_path")
         checkpoint = None if path is None else user_path(path, "--ckpt_path")
         if subcommand == "fit":

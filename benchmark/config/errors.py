@@ -23,11 +23,15 @@ class InUse(BenchmarkError):
     """Another process works in the run folder."""
 
 
+class Damaged(BenchmarkError):
+    """A file that should be a checkpoint is none, or is not as it was written."""
+
+
 def reported(work: Callable[[], int]) -> int:
     """The exit code of a command; whatever goes wrong in it is one line on standard error, and so is every warning.
 
-    It is 1 after an error in it, 2 for a mistake of the caller, 4 where another process works on the run, 130 for one
-    that was interrupted before it began.
+    It is 1 after an error in it or for a damaged checkpoint, 2 for a mistake of the caller, 4 where another process
+    works on the run, 130 for one that was interrupted before it began.
     """
     warnings.showwarning = _show_warning
     try:
@@ -41,7 +45,9 @@ def reported(work: Callable[[], int]) -> int:
         if os.environ.get(DEBUG) == "true" and not isinstance(error, InUse):
             raise
         print(f"error: {reason(error)}", file=sys.stderr)
-        return IN_USE if isinstance(error, InUse) else 2 if isinstance(error, ValueError) else 1
+        if isinstance(error, InUse):
+            return IN_USE
+        return 2 if isinstance(error, ValueError) and not isinstance(error, Damaged) else 1
     except KeyboardInterrupt:
         print("interrupted before the run began", file=sys.stderr)
         return INTERRUPTED

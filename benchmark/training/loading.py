@@ -81,12 +81,12 @@ def config_in(folder: Path) -> RunConfig:
     raise BenchmarkError(f"{folder}: is not a run folder (it has no {CONFIG} and no {RECORD})")
 
 
-def resume(folder: Path, *, progress: bool = True, plain_progress: bool = True) -> Run:
+def resume(folder: Path, *, begin_anew: bool = False, progress: bool = True, plain_progress: bool = True) -> Run:
     """Go on with the run in a folder, from its checkpoint if there is one; `Run.outcome` says how it ended.
 
     Args:
         folder: run folder.
-        progress, plain_progress: as for `Run.fit`.
+        begin_anew, progress, plain_progress: as for `Run.fit`.
 
     Raises:
         ValueError: if it has ended, or the folder is not a run folder.
@@ -95,5 +95,5 @@ def resume(folder: Path, *, progress: bool = True, plain_progress: bool = True) 
         raise BenchmarkError(f"{folder}: is not a run folder (it has no {CONFIG})")
     require_unfinished(folder)
     run = load(folder, weights=False)
-    run.fit(progress=progress, plain_progress=plain_progress)
+    run.fit(begin_anew=begin_anew, progress=progress, plain_progress=plain_progress)
     return run

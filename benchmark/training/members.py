@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 
 from architectures import SequenceModel
-from benchmark.config.errors import BenchmarkError
+from benchmark.config.errors import BenchmarkError, Damaged
 from benchmark.config.identity import RunIdentity, identify
 from benchmark.config.run_config import RunConfig
-from benchmark.training.folder.checkpoint import CHECKPOINT, check_checkpoint
+from benchmark.training.folder.checkpoint import CHECKPOINT, check_checkpoint, newest_checkpoint
 from benchmark.training.folder.layout import RECORD, kept_checkpoint, kept_steps
 from datamodules import Task, TaskDataModule
 from leaderboard.records.record import read_record
@@ -54,18 +54,20 @@ def load_weights(member: Member, folder: Path, step: int | None) -> int:
     Raises:
         ValueError: one line, if the weights are not there, damaged or of another run.
     """
-    path = folder / CHECKPOINT if step is None else kept_checkpoint(folder, step)
-    if not path.exists():
+    path = newest_checkpoint(folder) if step is None else kept_checkpoint(folder, step)
+    if path is None or not path.exists():
         raise BenchmarkError(_no_weights(folder, step))
     checkpoint = check_checkpoint(path, member.identity)
-    weights = {name.removeprefix("model."): x for name, x in checkpoint["state_dict"].items()}
-    dtypes = {x.dtype for x in weights.values() if x.is_floating_point()}
-    if len(dtypes) == 1:  # those of precisions like 64-true are not float32
-        member.model.to(dtypes.pop())
+    if step is not None and checkpoint["global_step"] != step:
+        raise Damaged(f"{path}: is the checkpoint of step {checkpoint['global_step']} under another name")
     try:
+        weights = {name.removeprefix("model."): x for name, x in checkpoint["state_dict"].items()}
+        dtypes = {x.dtype for x in weights.values() if x.is_floating_point()}
+        if len(dtypes) == 1:  # those of precisions like 64-true are not float32
+            member.model.to(dtypes.pop())
         member.model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise BenchmarkError(f"{path}: does not fit this model: {' '.join(str(error).split())}") from error
+    except Exception as error:  # whatever parts that are missing or of another kind lead to
+        raise Damaged(f"{path}: does not fit this model: {' '.join(str(error).split())}") from error
     return int(checkpoint["global_step"])
 
 

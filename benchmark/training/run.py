@@ -4,9 +4,10 @@
 `speed` and `estimate` are all built on them.
 """
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,13 @@ import torch
 from lightning import Callback, Trainer
 
 from architectures import SequenceModel
-from benchmark.config.errors import BenchmarkError
+from benchmark.config.errors import BenchmarkError, Damaged, said
 from benchmark.config.identity import RunIdentity
 from benchmark.config.parser import built_trainer_options, to_yaml
 from benchmark.config.run_config import RunConfig
 from benchmark.metrics.held_out import Evaluation
 from benchmark.training.display.progress_bar import bars
-from benchmark.training.folder.checkpoint import CHECKPOINT, Checkpointer, Interrupted, check_checkpoint
+from benchmark.training.folder.checkpoint import CHECKPOINT, Checkpointer, Interrupted, put_aside
 from benchmark.training.folder.layout import (
     CONFIG,
     CURVES,
@@ -32,7 +33,9 @@ from benchmark.training.folder.layout import (
     seed_folder,
 )  # fmt: skip
 from benchmark.training.folder.lock import training_in
+from benchmark.training.folder.outcome import DIVERGED, Outcome
 from benchmark.training.folder.recorder import Diverged, Recorder
+from benchmark.training.folder.restoring import own_checkpoint, require_resumable, take_weights
 from benchmark.training.folder.seed_log import SeedLog
 from benchmark.training.initial_weights import init_hash
 from benchmark.training.members import Member, load_weights, members_of
@@ -44,24 +47,6 @@ from leaderboard.records.record import Record, read_record
 
 if TYPE_CHECKING:
     import pandas as pd
-
-DIVERGED = 3
-"""Exit code."""
-
-
-@dataclass
-class Outcome:
-    """The end of a run of one seed or many.
-
-    Args:
-        records: those that were written, one per seed.
-        exit_code: 0 solved or censored, 1 error, 3 diverged, 128 + signal number when interrupted.
-        error: the exception of a run that ended in an error.
-    """
-
-    records: list[Record]
-    exit_code: int
-    error: BaseException | None = None
 
 
 class Run:
@@ -188,6 +173,7 @@ class Run:
         self,
         *,
         resume_from: Path | None = None,
+        begin_anew: bool = False,
         progress: bool = True,
         plain_progress: bool = True,
         callbacks: Sequence[Callback] = (),
@@ -196,6 +182,7 @@ class Run:
 
         Args:
             resume_from: checkpoint to go on from; for a run that was loaded, its own if it has one.
+            begin_anew: where the run's own checkpoint is damaged and there is none before it, warn and begin anew.
             progress: show a bar in a terminal or a notebook.
             plain_progress: where there is neither, print a few lines instead.
             callbacks: Lightning's, called after those of the run.
@@ -210,23 +197,31 @@ class Run:
             raise BenchmarkError(
                 f"{self.folder}: this run has been trained; resume(folder) continues it if it was cut short"
             )
-        if resume_from is None and self.folder is not None and (self.folder / CHECKPOINT).exists():
-            resume_from = self.folder / CHECKPOINT
+        damaged = False
+        if resume_from is None and self.folder is not None:
+            resume_from = own_checkpoint(self.folder, begin_anew)
+            damaged = resume_from is None or resume_from.name != CHECKPOINT
         options = built_trainer_options(self.config.trainer)
         n_processes = plan_processes(options)
         check_shares(self.data.batch_size, n_processes, many_seeds=self.many)
         if resume_from is not None:
-            self._require_resumable(resume_from)
+            require_resumable(resume_from, self.identity, self.module)
+        is_new = self.folder is None
         if self.folder is None:
             self.folder = self._made_folder(resume_from)
+            is_new = resume_from is None or self.folder != resume_from.parent
+        checkpointer = Checkpointer(self.folder, self.identity, self.config.checkpoint_interval_s)
         with ExitStack() as held:
             if is_rank_zero():
                 held.enter_context(training_in(self.folder))
+                if is_new:
+                    held.callback(self._remove_unless_begun, checkpointer)
+                if damaged:
+                    put_aside(self.folder)
             if all(finished_record(self.seed_folder(member.seed)) for member in self.members):
                 raise BenchmarkError(f"{self.folder}: all of its seeds have ended; there is nothing to resume")
             held.enter_context(self._own_randomness())
             recorder = self._recorder()
-            checkpointer = Checkpointer(self.folder, self.identity, self.config.checkpoint_interval_s)
             tokens_per_step = len(self.members) * self.data.tokens_per_step
             shown = progress and options.get("enable_progress_bar") is not False
             bar = bars(self.task, tokens_per_step, self.config.protocol.eval_every, plain_progress) if shown else []
@@ -242,9 +237,17 @@ class Run:
                 end_others(trainer)
             elif not is_rank_zero():
                 self.outcome.exit_code = leave(self.outcome.error)
+            if is_rank_zero() and self.outcome.exit_code in (0, DIVERGED):
+                checkpointer.forget_others()
         if len(self.module.seeds) < len(self.members):
             self._take_back()
         return self.outcome
+
+    def _remove_unless_begun(self, checkpointer: Checkpointer) -> None:
+        """Leave no folder of a run that could not be made, or could not go on from the checkpoint that was named."""
+        if self.outcome is None and not checkpointer.begun and self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
 
     def _take_back(self) -> None:
         """Restore all seeds with their final weights: the module dropped those that ended early."""
@@ -269,6 +272,8 @@ class Run:
             except Diverged as end:
                 return Outcome(write("diverged", str(end)), DIVERGED)
             except Exception as error:
+                if resume_from is not None and not checkpointer.begun:
+                    raise Damaged(f"{resume_from}: training cannot go on from it: {said(error)}") from error
                 message = " ".join(f"{type(error).__name__}: {error}".split())
                 return Outcome(write("error", message), 1, error)
             records = write(None, None)
@@ -291,18 +296,6 @@ class Run:
             trainer.fit(self.module, datamodule=self.data)
         return recorder.logs[self.members[0].seed]
 
-    def _require_resumable(self, path: Path) -> None:
-        checkpoint = check_checkpoint(path, self.identity)
-        if "optimizer_states" not in checkpoint:
-            raise BenchmarkError(
-                f"{path}: holds weights only, of one of many seeds or kept along the way: training cannot go on"
-                " from it; resume the folder of the whole run"
-            )
-        if (there := checkpoint.get("metrics", [])) != (here := list(self.module.metrics)):
-            raise BenchmarkError(
-                f"{path}: its curves have the metrics {there}, this run asks for {here}: set metrics: {there}"
-            )
-
     @quiet()
     def evaluate(self, split: Split = "eval", *, checkpoint: Path | None = None) -> Evaluation:
         """Metrics on held-out sequences: the mean over seeds; those of each seed are in `evaluations`.
@@ -317,14 +310,13 @@ class Run:
         if split not in ("eval", "test"):
             raise BenchmarkError(f"split must be eval or test, got {split!r}")
         if checkpoint is not None:
-            check_checkpoint(checkpoint, self.identity)
+            take_weights(checkpoint, self.identity, self.module)
         options = built_trainer_options(self.config.trainer) | {"logger": False, "enable_progress_bar": False}
         plan_processes(options)
         trainer = make_trainer(options, self.config.protocol, folder=self.folder)
         work = trainer.validate if split == "eval" else trainer.test
-        path = None if checkpoint is None else str(checkpoint)
         with self._own_randomness():
-            work(self.module, datamodule=self.data, ckpt_path=path, verbose=False, weights_only=True)
+            work(self.module, datamodule=self.data, verbose=False)
         assert self.module.evaluation is not None
         return self.module.evaluation
 

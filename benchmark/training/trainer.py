@@ -11,6 +11,7 @@ from lightning import Callback, Trainer
 
 from benchmark.config.identity import RunIdentity
 from benchmark.config.protocol import Protocol
+from benchmark.training.folder.checkpoint import SealedCheckpoints
 
 
 @contextmanager
@@ -48,12 +49,12 @@ def make_trainer(
         identity: of the run, for TensorBoard.
         max_steps: in the place of the budget.
     """
-    own = options.get("callbacks") or []
     if options.get("logger") in (None, True):
         options = options | {"logger": _tensorboard(folder, identity)}
     return Trainer(
-        **{name: value for name, value in options.items() if name != "callbacks"},
-        callbacks=[*(own if isinstance(own, list) else [own]), *callbacks],
+        **{name: value for name, value in options.items() if name not in {"callbacks", "plugins"}},
+        plugins=[*_listed(options.get("plugins")), SealedCheckpoints()],
+        callbacks=[*_listed(options.get("callbacks")), *callbacks],
         max_steps=max_steps or protocol.max_steps,
         max_epochs=-1,
         val_check_interval=protocol.eval_every,
@@ -63,6 +64,11 @@ def make_trainer(
         enable_model_summary=False,
         default_root_dir=folder,
     )
+
+
+def _listed(given: Any) -> list[Any]:
+    """One, several or no objects as a list."""
+    return list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
 
 
 def _tensorboard(folder: Path | None, identity: RunIdentity | None) -> Any:

@@ -19,7 +19,7 @@ from benchmark.sweeps.engines.server import context, start_server, without_main_
 from benchmark.sweeps.engines.worker import GRACE_S, LOG, work_on
 from benchmark.sweeps.plan import Unit
 from benchmark.sweeps.state import check_config
-from benchmark.training.folder.checkpoint import CHECKPOINT
+from benchmark.training.folder.checkpoint import CHECKPOINT, PREVIOUS
 from benchmark.training.folder.layout import CONFIG, finished_record, seed_folder
 
 MOST_SEEDS = 128
@@ -115,7 +115,8 @@ class EnsembleEngine(Engine):
             unfinished = [seed for seed in there if finished_record(seed_folder(folder, seed)) is None]
             if unfinished and set(unfinished) <= seeds.keys():
                 return [seeds[seed] for seed in unfinished]
-        (folder / CHECKPOINT).unlink(missing_ok=True)  # of other seeds
+        for name in (CHECKPOINT, PREVIOUS):  # of other seeds
+            (folder / name).unlink(missing_ok=True)
         config = yaml.safe_load(units[0].config)
         config |= {"seed": 0, "seeds": ",".join(map(str, seeds))}
         temporary = folder / f".{CONFIG}.tmp"

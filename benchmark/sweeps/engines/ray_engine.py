@@ -23,7 +23,7 @@ from benchmark.sweeps.engines.worker import LOG
 from benchmark.sweeps.plan import Unit
 from benchmark.sweeps.state import make_folder
 from benchmark.training import environment
-from benchmark.training.folder.checkpoint import CHECKPOINT
+from benchmark.training.folder.checkpoint import CHECKPOINT, PREVIOUS
 from benchmark.training.folder.layout import RECORD, finished_record
 from benchmark.training.folder.lock import training_in
 from leaderboard.records.record import FINAL_STATUSES, Record, read_record, write_record
@@ -164,7 +164,8 @@ def deliver(result: UnitResult, folder: Path) -> str | None:
             temporary.write_bytes(result.files[name])
             os.replace(temporary, folder / name)
         # An earlier attempt on this machine may have left a checkpoint: this run has overtaken it.
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        for name in (CHECKPOINT, PREVIOUS):
+            (folder / name).unlink(missing_ok=True)
         write_record(folder / RECORD, record)
         return read_record(folder / RECORD).status
 

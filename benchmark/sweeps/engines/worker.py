@@ -17,7 +17,10 @@ GRACE_S = 60.0
 
 
 def work(folder: Path) -> None:
-    """Do what ``python -m benchmark resume FOLDER`` does, in one thread, and end with its exit code."""
+    """Do what ``python -m benchmark resume FOLDER`` does, in one thread, and end with its exit code.
+
+    A run whose checkpoint is damaged begins anew, and says so in its log.
+    """
     os.setsid()  # Ctrl-C in the terminal is for the driver, which ends its runs in order
     with open(folder / LOG, "ab", buffering=0) as log:
         os.dup2(log.fileno(), 1)
@@ -33,7 +36,7 @@ def work(folder: Path) -> None:
 
     def resumed() -> int:
         load_plugins()
-        return resume_and_print(folder)
+        return resume_and_print(folder, begin_anew=True)
 
     torch.set_num_threads(1)
     sys.exit(reported(resumed))

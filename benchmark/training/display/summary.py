@@ -10,21 +10,25 @@ from rich.table import Table
 
 from benchmark.training.folder.checkpoint import CHECKPOINT
 from benchmark.training.folder.layout import CONFIG, CURVES, PICTURE, RECORD
+from benchmark.training.folder.outcome import Outcome
 from benchmark.training.loading import resume
 from benchmark.training.module import EmergenceModule
 from benchmark.training.processes import ignore_interrupts_beside_the_first, is_rank_zero
-from benchmark.training.run import Outcome
 from leaderboard.records.record import Hit, Record
 
 
-def resume_and_print(folder: Path) -> int:
+def resume_and_print(folder: Path, begin_anew: bool = False) -> int:
     """Go on with the run in a folder and print how it ended; the exit code.
+
+    Args:
+        folder: run folder.
+        begin_anew: as for `Run.fit`.
 
     Raises:
         ValueError: one line, if this is no run folder or the run has ended.
     """
     ignore_interrupts_beside_the_first()
-    run = resume(folder)
+    run = resume(folder, begin_anew=begin_anew)
     assert run.outcome is not None
     if is_rank_zero():
         print_outcome(run.outcome, run.folder)

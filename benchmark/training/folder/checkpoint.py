@@ -4,21 +4,25 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning import __version__ as lightning_version
+from lightning.pytorch.plugins import CheckpointIO
 
 from architectures import SequenceModel
+from benchmark.config.errors import Damaged
 from benchmark.config.identity import RunIdentity, difference
-from benchmark.training.processes import LOOK_EVERY, largest
+from benchmark.training.folder.sealed import read_sealed, write_sealed
+from benchmark.training.processes import LOOK_EVERY, is_rank_zero, largest
 
-CHECKPOINT = "last.ckpt"
+CHECKPOINT, PREVIOUS, DAMAGED = "last.ckpt", "previous.ckpt", "damaged.ckpt"
+"""Files of the run folder; the last two are there only while a run has not come to its end."""
 
 
 class Interrupted(BaseException):
@@ -33,8 +37,26 @@ class Interrupted(BaseException):
         self.signum = signum
 
 
+class SealedCheckpoints(CheckpointIO):
+    """Lets Lightning write and read checkpoints that check themselves, in place of files that pass through TMPDIR."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint, see `write_sealed`."""
+        write_sealed(Path(path), checkpoint)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """A checkpoint of this suite on the CPU, see `read_checkpoint`."""
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
 class Checkpointer(Callback):
-    """Keeps one checkpoint, replaced atomically, and turns the first Ctrl-C or SIGTERM into an orderly end.
+    """Keeps the last checkpoint and the one before, and turns the first Ctrl-C or SIGTERM into an orderly end.
 
     A checkpoint is taken after an evaluation, or, on a signal, after the current step: never inside a step, so that the
     run goes on from it bit for bit. A second signal ends the run at once, back at its last checkpoint. A signal that
@@ -49,11 +71,16 @@ class Checkpointer(Callback):
         folder: run folder; the file is ``last.ckpt``.
         identity: stored in the checkpoint, and compared on resume.
         interval_s: least time between two checkpoints.
+
+    Attributes:
+        signum: the signal that asked to end, None so far.
+        begun: whether training has begun: everything is restored that a resumed run goes on from.
     """
 
     def __init__(self, folder: Path, identity: RunIdentity, interval_s: float) -> None:
         self.path, self.identity, self.interval_s = folder / CHECKPOINT, identity, interval_s
         self.signum: int | None = None
+        self.begun = False
         self._urgent = self._in_pass = False
         self._saved_at = time.monotonic()
 
@@ -107,6 +134,7 @@ class Checkpointer(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals back from Lightning; end if one has come already."""
+        self.begun = True
         self._listen()
         if self._asked(trainer):
             raise Interrupted(self.signum or 0)
@@ -148,16 +176,27 @@ class Checkpointer(Callback):
         raise Interrupted(self.signum)
 
     def save(self, trainer: Trainer) -> None:
-        """Write the checkpoint so that a kill at any moment leaves the old one or the new one."""
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        try:
-            trainer.save_checkpoint(temporary)
-            if trainer.is_global_zero:
-                os.replace(temporary, self.path)
-        finally:
-            if trainer.is_global_zero:
-                temporary.unlink(missing_ok=True)
+        """Write the checkpoint so that a kill at any moment leaves the old one or the new one; the old one is kept."""
+        if trainer.is_global_zero:
+            self._keep_previous()
+        trainer.save_checkpoint(self.path)
         self._saved_at = time.monotonic()
+
+    def _keep_previous(self) -> None:
+        """Give the checkpoint that is about to be replaced a second name, where the file system can."""
+        spare = self.path.with_name(f".{PREVIOUS}.tmp")
+        with suppress(OSError):  # there is none yet
+            spare.unlink(missing_ok=True)
+            os.link(self.path, spare)
+            os.replace(spare, self.path.with_name(PREVIOUS))
+        with suppress(OSError):  # renaming one name of a file to another name of it does nothing
+            spare.unlink(missing_ok=True)
+
+    def forget_others(self) -> None:
+        """When the run is over and recorded, remove the checkpoints that nothing goes on from any more."""
+        for name in (PREVIOUS, DAMAGED):
+            with suppress(OSError):
+                self.path.with_name(name).unlink(missing_ok=True)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint which run it belongs to."""
@@ -178,12 +217,7 @@ def save_weights(path: Path, model: SequenceModel, identity: RunIdentity, step: 
     """
     weights = {f"model.{name}": x for name, x in model.state_dict().items()}
     content = {"state_dict": weights, "identity": identity.flat(), "global_step": step}
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        torch.save(content | {"pytorch-lightning_version": lightning_version}, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_sealed(path, content | {"pytorch-lightning_version": lightning_version})
 
 
 def _in_main_thread() -> bool:
@@ -210,18 +244,45 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint of this suite onto the CPU.
 
     Raises:
-        ValueError: if it cannot be read or is none of this suite's.
+        Damaged: one line, if it cannot be read, is damaged or is none of this suite's.
     """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from error
-    with file:
-        try:
-            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever a torn or foreign file makes of PyTorch's reader
-            raise ValueError(f"{path}: is not a checkpoint, or a damaged one") from error
+    checkpoint = read_sealed(path)
     parts = {"identity": dict, "state_dict": dict, "global_step": int}
     if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(k), kind) for k, kind in parts.items()):
-        raise ValueError(f"{path}: is not a checkpoint of this suite (it does not say which run it belongs to)")
+        raise Damaged(f"{path}: is not a checkpoint of this suite (it does not say which run it belongs to)")
     return checkpoint
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint in a run folder: the last one or, with a warning, the one before it if that is damaged.
+
+    Returns:
+        Its path, None if there is none.
+
+    Raises:
+        Damaged: one line, if the last one is damaged and there is no whole one before it.
+    """
+    last, previous = folder / CHECKPOINT, folder / PREVIOUS
+    if not os.path.lexists(last) and not os.path.lexists(previous):
+        return None
+    try:
+        read_checkpoint(last)
+        return last
+    except Damaged as damage:
+        try:
+            step = read_checkpoint(previous)["global_step"]
+        except Damaged:
+            raise damage from None
+        if is_rank_zero():
+            warnings.warn(f"{damage}: taking the checkpoint before it, {PREVIOUS}, of step {step}", stacklevel=2)
+        return previous
+
+
+def put_aside(folder: Path) -> None:
+    """Rename the last checkpoint, which is damaged, so that it does not become the previous one.
+
+    Raises:
+        OSError: if it cannot be renamed.
+    """
+    with suppress(FileNotFoundError):
+        os.replace(folder / CHECKPOINT, folder / DAMAGED)
