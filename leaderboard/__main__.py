@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from leaderboard.mistakes import OneLineParser, unknown
+from leaderboard.records.plain_text import shown
 
 COMMANDS = {
     "show": "one row per task cell, architecture and protocol",
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = str(error)
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    print(f"error: {' '.join(reason.splitlines())}", file=sys.stderr)
+    print(f"error: {shown(' '.join(reason.splitlines()))}", file=sys.stderr)
     return 2
 
 

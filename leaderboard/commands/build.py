@@ -19,11 +19,14 @@ from leaderboard.board.aggregate import build_board
 from leaderboard.board.standings import Board
 from leaderboard.entries.places import RESULTS, WRITTEN
 from leaderboard.entries.reading import read_results
+from leaderboard.records.bounded import read_bytes
+from leaderboard.records.plain_text import shown
 from leaderboard.render import csv_file, markdown
 from leaderboard.render.charts import kaplan_meier, vega
 from leaderboard.render.charts.colours import board_styles
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
+MAX_README_BYTES = 1_000_000
 README_SUITE = "lite"  # what README shows; without entries in it the first suite
 _SUITE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -75,7 +78,7 @@ def _build(root: Path, out: Path, readme: Path | None, check: bool) -> int:
     results = read_results(root, root.parent / "verified.yaml")
     if results.problems:
         for problem in results.problems:
-            print(f"broken: {' '.join(problem.split())}", file=sys.stderr)
+            print(f"broken: {shown(' '.join(problem.split()))}", file=sys.stderr)
         print(f"error: {len(results.problems)} broken under {root}: nothing was written", file=sys.stderr)
         return 1
     n_records = len(results.others) + sum(len(runs) for entry in results.entries for runs in entry.cells.values())
@@ -122,7 +125,7 @@ def _texts(board: Board, out: Path) -> dict[Path, str]:
 
 def _readme(board: Board, readme: Path, out: Path) -> str:
     """README with a new part between the marks."""
-    text = readme.read_text(encoding="utf-8")
+    text = read_bytes(readme, MAX_README_BYTES).decode("utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise ValueError(f"{readme}: needs the lines {BEGIN} and {END}, once each and in this order")
     before, rest = text.split(BEGIN)

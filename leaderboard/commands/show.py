@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from leaderboard.board.others import summarise
+from leaderboard.records.plain_text import shown
 from leaderboard.records.record import Record
 from leaderboard.records.record_files import find_records
 from leaderboard.render import markdown, text
@@ -30,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
                 records[file.resolve()] = found
             else:
                 failures += 1
-                print(f"broken record: {found}", file=sys.stderr)
+                print(f"broken record: {shown(str(found))}", file=sys.stderr)
     if not records:
         raise ValueError(f"no {'valid ' if failures else ''}record found in {', '.join(map(str, options.paths))}")
     rows = summarise(records.values())

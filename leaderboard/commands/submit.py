@@ -20,6 +20,7 @@ from leaderboard.board.standings import REFERENCE
 from leaderboard.entries.entry_file import ENTRY_FILE, EntryFile, read_entry
 from leaderboard.entries.gather import CURVES, Found, gather, require_one_configuration, seeds_by_cell, shortfalls
 from leaderboard.entries.places import RESULTS, WRITTEN
+from leaderboard.records.bounded import MAX_RECORD_BYTES, read_bytes
 from leaderboard.records.record import Record, first_problem
 from leaderboard.records.record_files import find_records
 
@@ -202,7 +203,7 @@ def _missing_from(folder: Path, there: Mapping[Path, Record], found: Sequence[Fo
         target = folder / run.cell / f"seed{run.seed}"
         if not os.path.lexists(target):
             yield run
-        elif target / RECORD not in there or (target / RECORD).read_bytes() != run.content:
+        elif target / RECORD not in there or read_bytes(target / RECORD, MAX_RECORD_BYTES) != run.content:
             raise ValueError(f"{target}: holds another run than {run.path}, and none is ever replaced")
 
 

@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from leaderboard.records.plain_text import shown
 from leaderboard.validation import validate
-from leaderboard.validation.report import shown
+from leaderboard.validation.report import MAX_SHOWN
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,12 +27,12 @@ def run(options: argparse.Namespace) -> int:
     try:
         report = validate(options.path, options.base, not options.no_replay)
     except ValueError as error:
-        print(f"error: {shown(str(error))}", file=sys.stderr)
+        print(f"error: {shown(str(error), MAX_SHOWN)}", file=sys.stderr)
         return 2
     for problem in report.problems:
         print(problem)
     for note in report.notes:
-        print(f"note: {shown(note)}")
+        print(f"note: {shown(note, MAX_SHOWN)}")
     counts = f"{len(report.entries):,} entries, {report.n_records:,} records"
     print(f"{counts}: {f'{len(report.problems):,} problems' if report.problems else 'nothing is wrong'}")
     return 1 if report.problems else 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leaderboard.mistakes import unknown
+from leaderboard.records.bounded import MAX_CURVES_BYTES, MAX_RECORD_BYTES, read_bytes
 from leaderboard.records.configuration import differences
 from leaderboard.records.file_names import name_problem
 from leaderboard.records.record import FINAL_STATUSES, Record
@@ -134,10 +135,7 @@ def _with_curves(path: Path, record: Record) -> Found:
     if record.curves is None:
         raise ValueError(f"{path}: curves: is null, but an entry's run has its curves beside it")
     file = path.parent / CURVES
-    try:
-        content, curves = path.read_bytes(), file.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    content, curves = read_bytes(path, MAX_RECORD_BYTES), read_bytes(file, MAX_CURVES_BYTES)
     if record.curves.file != CURVES or hashlib.sha256(curves).hexdigest() != record.curves.sha256:
         raise ValueError(f"{file}: is not the file that {path} names (curves.sha256): train this seed again")
     return Found(path, record, content, curves)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def read_results(root: str | Path, verified: Path | None = VERIFIED_FILE) -> Res
     root = Path(root)
     problems: list[str] = []
     files: dict[Path, EntryFile] = {}
-    paths = files_below(root, ".json", ENTRY_FILE)
+    paths = files_below(root, ".json", ENTRY_FILE) if root.is_dir() else []
     for path in paths:
         if path.name != ENTRY_FILE:
             continue
@@ -128,7 +129,7 @@ def read_verified(path: Path) -> tuple[Verified, ...]:
     Raises:
         ValueError: one line with the file, the field and the reason.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return ()
     content = load_yaml(path)
     if not isinstance(content, list):

@@ -20,10 +20,15 @@ from typing import Any
 import yaml
 
 MAX_RECORD_BYTES = 1_000_000  # a record has 4,000
+MAX_CURVES_BYTES = 2_000_000  # curves have 20,000
 MAX_DEPTH = 100  # levels of JSON or YAML; a record has 4
 MAX_NODES = 100_000  # values of a YAML file, each alias counted as everything that it stands for
 
 _BLOCK = 1 << 20
+
+
+class TooLarge(ValueError):
+    """A file has more bytes than are allowed."""
 
 
 def read_bytes(path: str | Path, max_bytes: int, *, links: bool = True) -> bytes:
@@ -38,7 +43,8 @@ def read_bytes(path: str | Path, max_bytes: int, *, links: bool = True) -> bytes
         links: follow a symbolic link to the file.
 
     Raises:
-        ValueError: one line with the file and the reason.
+        TooLarge: the file has more bytes.
+        ValueError: it is no ordinary file or cannot be read. One line with the file and the reason, both times.
     """
     try:
         _require_ordinary(path, os.stat(path, follow_symlinks=links), max_bytes)
@@ -55,9 +61,9 @@ def read_bytes(path: str | Path, max_bytes: int, *, links: bool = True) -> bytes
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:  # a null byte in the name, or one of those below
-        raise ValueError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
     if len(content) > max_bytes:
-        raise ValueError(f"{path}: is larger than it says, at most {max_bytes:,} bytes are allowed")
+        raise TooLarge(f"{path}: is larger than it says, at most {max_bytes:,} bytes are allowed")
     return content
 
 
@@ -69,7 +75,7 @@ def _require_ordinary(path: str | Path, found: os.stat_result, max_bytes: int) -
     if not stat.S_ISREG(found.st_mode):
         raise ValueError("is no ordinary file (a device, a pipe or a socket)")
     if found.st_size > max_bytes:
-        raise ValueError(f"is {found.st_size:,} bytes, at most {max_bytes:,} are allowed")
+        raise TooLarge(f"is {found.st_size:,} bytes, at most {max_bytes:,} are allowed")
 
 
 def parse_json(content: bytes | str, *, unique: bool = True) -> Any:

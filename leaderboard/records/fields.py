@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from leaderboard.records.plain_text import HIDDEN
+
 
 def _utc(moment: datetime) -> datetime:
     if moment.utcoffset() != timedelta(0):
@@ -43,7 +45,9 @@ Positive = Annotated[int, Field(strict=True, ge=1, le=MAX_INT)]
 Number = Annotated[float, Field(strict=True)]  # an int passes; a bool or a string does not
 Amount = Annotated[Number, Field(ge=0)]
 Fraction = Annotated[Number, Field(ge=0, le=1)]
-Name = Annotated[str, Field(strict=True, min_length=1, pattern=r"^[^\r\n]+$")]
+MESSAGE, NAME = r"^[^\r\n]+$", rf"^[^{HIDDEN}]+$"  # patterns
+Message = Annotated[str, Field(strict=True, min_length=1, pattern=MESSAGE)]  # of another program, as it is
+Name = Annotated[str, Field(strict=True, min_length=1, pattern=NAME)]
 Sha256 = Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{64}$")]
 Scalar = StrictBool | StrictInt | Number | StrictStr | None
 Config = dict[Name, Annotated[Scalar | tuple[Scalar, ...], WrapValidator(_one_message)]]

@@ -19,6 +19,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from leaderboard.records.bounded import MAX_RECORD_BYTES, read_bytes
 from leaderboard.records.fields import (
+    MESSAGE,
+    NAME,
     Amount,
     Architecture,
     Config,
@@ -28,6 +30,7 @@ from leaderboard.records.fields import (
     Git,
     Hardware,
     Hit,
+    Message,
     Model,
     Moment,
     Name,
@@ -39,6 +42,7 @@ from leaderboard.records.fields import (
     Seeds,
     Sha256,
 )
+from leaderboard.records.plain_text import shown
 from leaderboard.records.upgrade import CURRENT, parse, upgrade
 
 __all__ = [
@@ -59,6 +63,7 @@ __all__ = [
     "write_record",
 ]
 
+MAX_SHOWN = 300  # characters of a wrong value, which may be as long as its file
 FINAL_STATUSES = frozenset({"solved", "censored", "diverged"})  # an outcome of the experiment: never replaced
 
 
@@ -79,7 +84,7 @@ class Record(Model):
 
     schema_version: Literal[1]
     status: Literal["solved", "censored", "diverged", "error", "interrupted"]
-    error: Name | None
+    error: Message | None
     suite: Name | None
     cell: Name | None
     architecture: Architecture
@@ -230,11 +235,14 @@ def _text(record: Record, exclude_unset: bool = False) -> bytes:
 
 def first_problem(error: ValidationError) -> str:
     """One line, "field: reason", for the first thing that is wrong, and how many more there are."""
-    problems = error.errors(include_url=False, include_input=False)
-    field = ".".join(map(str, problems[0]["loc"])) or "record"
-    reason = problems[0]["msg"].removeprefix("Value error, ")
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    field = ".".join(map(str, first["loc"])) or "record"
+    reason = first["msg"].removeprefix("Value error, ")
+    if first.get("ctx", {}).get("pattern") in (MESSAGE, NAME) and isinstance(text := first["input"], str) and text:
+        reason = f"holds a control character: {text!r}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{field}: {reason}{more}"
+    return f"{shown(field, MAX_SHOWN)}: {shown(reason, MAX_SHOWN)}{more}"
 
 
 def write_record(path: str | Path, record: Record) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from leaderboard.records.bounded import MAX_RECORD_BYTES, TooLarge, parse_json, read_bytes
 from leaderboard.records.record import Record, read_record
+
+MAX_FOUND = 500_000  # files and folders; a run has ten
+KERNEL = frozenset({"dev", "proc", "sys"})  # folders at the root of the file system that hold no files
 
 
 def find_records(root: str | Path) -> Iterator[tuple[Path, Record | ValueError]]:
@@ -17,15 +20,15 @@ def find_records(root: str | Path) -> Iterator[tuple[Path, Record | ValueError]]
     the fields `status` and `protocol_hash`. Hidden files and folders are left out.
 
     Raises:
-        ValueError: `root` does not exist.
+        ValueError: one line: `root` does not exist, or too much lies below it.
     """
     root = Path(root)
-    if not root.exists():
+    if not os.path.lexists(root):
         raise ValueError(f"{root}: no such file or folder")
-    if root.is_file():
-        yield _read(root)
-    else:
+    if root.is_dir():
         yield from read_records(files_below(root, ".json"))
+    else:
+        yield _read(root)
 
 
 def read_records(paths: Iterable[Path]) -> Iterator[tuple[Path, Record | ValueError]]:
@@ -43,18 +46,44 @@ def _read(path: Path) -> tuple[Path, Record | ValueError]:
 
 
 def files_below(root: Path, *endings: str) -> list[Path]:
-    """Paths below a folder with a name that ends so, sorted; nothing hidden, and nothing through a link to a folder."""
-    found = []
-    for folder, folders, files in os.walk(root):  # several times as fast as Path.rglob
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        names = [name for name in (*folders, *files) if name.endswith(endings) and not name.startswith(".")]
-        found += [[*folder.split(os.sep), name] for name in names]
+    """Paths below a folder with a name that ends so, sorted; nothing hidden, and nothing through a link to a folder.
+
+    Raises:
+        ValueError: one line, if there are more than `MAX_FOUND` files and folders to look at.
+        OSError: the folder itself cannot be read.
+    """
+    found, waiting, looked_at = [], [os.fspath(root)], 0
+    skipped = KERNEL if os.path.realpath(root) == os.sep else frozenset()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                inside = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except OSError:
+            if folder == os.fspath(root):
+                raise
+            continue
+        looked_at += len(inside)
+        if looked_at > MAX_FOUND:
+            raise ValueError(
+                f"{root}: more than {MAX_FOUND:,} files and folders lie below it: give the folder of your runs"
+            )
+        parts = folder.split(os.sep)
+        for name, is_folder in inside:
+            if name.startswith("."):
+                continue
+            if name.endswith(endings):
+                found.append([*parts, name])
+            if is_folder and not (name in skipped and folder == os.fspath(root)):
+                waiting.append(os.path.join(folder, name))
     return [Path(os.sep.join(parts)) for parts in sorted(found)]  # paths would compare as their parts do, but slowly
 
 
 def _may_be_record(path: Path) -> bool:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        content = parse_json(read_bytes(path, MAX_RECORD_BYTES), unique=False)
+    except TooLarge:
+        return False
+    except ValueError:
         return True  # unreadable or cut off: it may have been a record, so it is reported
     return isinstance(content, dict) and not {"status", "protocol_hash"}.isdisjoint(content)

@@ -58,7 +58,7 @@ def print_summaries(rows: Sequence[SummaryRow]) -> None:
     columns = [column for column in columns_of(Table.OTHERS, "text") if column.title not in IN_THE_TITLE]
     for (task, protocol), members in groupby(rows, key=lambda row: (row.task, row.protocol_hash)):
         of_cell = list(members)
-        title = f"[bold]{escape(task)}[/]   budget {of_cell[0].budget:,} steps, protocol {protocol[:8]}"
+        title = f"[bold]{escape(visible(task))}[/]   budget {of_cell[0].budget:,} steps, protocol {protocol[:8]}"
         shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         for column in columns:
             shown.add_column(
@@ -69,6 +69,6 @@ def print_summaries(rows: Sequence[SummaryRow]) -> None:
                 min_width=len(column.title),
             )
         for row in of_cell:
-            shown.add_row(*(escape(column.plain(row)) for column in columns))
+            shown.add_row(*(escape(visible(column.plain(row))) for column in columns))
         console.print(title, shown, sep="\n")
     console.print("Brackets: 95 % intervals. Mean step: of min(step, budget).")

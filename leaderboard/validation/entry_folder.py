@@ -12,12 +12,14 @@ from pathlib import Path
 
 from leaderboard.entries.entry_file import ENTRY_FILE
 from leaderboard.entries.entry_file import MAX_BYTES as MAX_ENTRY_BYTES
+from leaderboard.records.bounded import MAX_CURVES_BYTES
 from leaderboard.records.file_names import folded, name_problem
+from leaderboard.records.plain_text import is_plain
 from leaderboard.validation.checkout import KINDS, keeps_executable_bits
-from leaderboard.validation.report import Problem, is_plain
+from leaderboard.validation.report import Problem
 
 RECORD, CURVES, PICTURE = "record.json", "curves.parquet", "curves.png"
-MAX_SIZES = {RECORD: 100_000, CURVES: 2_000_000, PICTURE: 2_000_000, ENTRY_FILE: MAX_ENTRY_BYTES}
+MAX_SIZES = {RECORD: 100_000, CURVES: MAX_CURVES_BYTES, PICTURE: 2_000_000, ENTRY_FILE: MAX_ENTRY_BYTES}
 MAX_FILES = 20_000
 MAX_SEEDS = 1000
 MAX_DEPTH = 8  # folders below figures/ and tuning/

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from leaderboard.board.standings import REFERENCE
 from leaderboard.entries.entry_file import ENTRY_FILE, EntryFile, read_entry
@@ -13,7 +12,7 @@ from leaderboard.records.bounded import read_bytes
 from leaderboard.records.configuration import CONFIGURATION, differences
 from leaderboard.records.record import Record, parse_record
 from leaderboard.validation.entry_folder import LINK, MAX_SIZES, RECORD, EntryFolder
-from leaderboard.validation.report import Problem, is_plain
+from leaderboard.validation.report import Problem
 from leaderboard.validation.run_rules import CheckedRun, problem_of, record_problems
 
 # What seeds of a cell must share; parameters and the loss of chance follow from the configuration and the task.
@@ -58,17 +57,6 @@ def _file_problems(entry: EntryFolder, said: EntryFile) -> Iterator[Problem]:
     for field in ("suite", "name"):
         if (value := getattr(said, field)) != getattr(entry, field):
             yield Problem(file, field, f"is {value!r}, but the folder is {entry.suite}/{entry.name}")
-    for field, value in _texts(said.model_dump(), ""):
-        if not is_plain(value):
-            yield Problem(file, field, f"holds a control character: {value!r}")
-
-
-def _texts(value: Any, field: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield field, value
-    elif isinstance(value, dict | tuple):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _texts(item, f"{field}.{key}" if field else str(key))
 
 
 def _place_problems(entry: EntryFolder, said: EntryFile | None, run: CheckedRun) -> Iterator[tuple[str, str]]:

@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 
 from leaderboard.records.bounded import read_bytes
 from leaderboard.records.file_names import folded, name_problem
+from leaderboard.records.plain_text import is_plain
 from leaderboard.validation.checkout import KINDS, Checkout, Stored, links_to
 from leaderboard.validation.entry_folder import LINK, MAX_SIZES
-from leaderboard.validation.report import Problem, is_plain
+from leaderboard.validation.report import Problem
 
 ROOM, RESULTS, VERIFIED = "leaderboard", "leaderboard/results", "leaderboard/verified.yaml"
 

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+from leaderboard.records.plain_text import shown
+
 MAX_SHOWN = 300  # characters of a reason: a wrong value may be as long as the file
-
-# Control characters, lone surrogates, line ends, and what changes the direction of the text around it, so that a line
-# reads differently.
-_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def is_plain(text: str) -> bool:
-    """Whether a text has no control characters, line breaks, lone surrogates or marks of writing direction."""
-    return _HIDDEN.search(text) is None
-
-
-def shown(text: str) -> str:
-    """The text on one line, with escapes in place of what `is_plain` refuses, cut off where it is too long."""
-    text = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
-    return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 @dataclass(frozen=True)
@@ -38,7 +24,7 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        return f"{shown(self.file)}: {shown(self.field)}: {shown(self.reason)}"
+        return ": ".join(shown(part, MAX_SHOWN) for part in (self.file, self.field, self.reason))
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from leaderboard.records.plain_text import shown
 from leaderboard.validation.entry_folder import RECORD, EntryFolder
-from leaderboard.validation.report import Problem, shown
+from leaderboard.validation.report import MAX_SHOWN, Problem
 
 TIME_LIMIT_S = 600
 ROOT = Path(__file__).resolve().parents[2]  # where `benchmark` is found: beside this package, not beside the record
@@ -40,9 +41,9 @@ def replay_entry(entry: EntryFolder) -> Problem | str:
     said = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {done.returncode}")
     message = said.removeprefix(f"{path}: ")
     if done.returncode == 0:
-        return f"{file}: replayed: {shown(message)}"
+        return f"{file}: replayed: {shown(message, MAX_SHOWN)}"
     if done.returncode == 1 and said.startswith(f"{path}: {_UNKNOWN}"):
         # A new architecture, or a new version: the code that could run it is not part of this checkout.
-        return f"{file}: not replayed: {shown(message)}"
+        return f"{file}: not replayed: {shown(message, MAX_SHOWN)}"
     how = "does not replay" if done.returncode == 1 else f"could not be replayed (exit code {done.returncode})"
     return Problem(file, "first_losses_nats", f"{how}: {message}")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from leaderboard.validation.report import is_plain
+from leaderboard.records.plain_text import is_plain
 
 MAX_DEPTH = 20  # a record has 4
 MAX_INTEGER = 2**63 - 1

@@ -10,10 +10,12 @@ import numpy as np
 
 from leaderboard.board.standings import BoardCell, Result, Standing, Statistics, SuiteBoard
 from leaderboard.board.wording import NOTHING, ratio_text, typeset
+from leaderboard.records.bounded import MAX_CURVES_BYTES, read_bytes
 from leaderboard.records.record import Record
 from leaderboard.statistics.survival import sample
 
 Row = dict[str, Any]
+MAX_ROWS = 1_000_000
 MAX_POINTS = 160  # of a loss curve; a chart is 600 pixels wide
 DIFFICULTY = ("state_size", "n_nonzero")  # the axes of a heat map
 OFF_CHART = 1.25  # times the loss of chance: above it a curve is not drawn
@@ -166,12 +168,16 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not path.exists():
+        raise ValueError(f"{path}: the curves that the record beside it names are not there")
+    content = read_bytes(path, MAX_CURVES_BYTES)
     try:
         # use_threads: the pool's start costs more than these small files
-        found = pq.read_table(path, columns=["step", "loss_nats"], use_threads=False)
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            if file.metadata.num_rows > MAX_ROWS:  # a few bytes can stand for billions of them
+                raise ValueError(f"{file.metadata.num_rows:,} rows, at most {MAX_ROWS:,} are allowed")
+            found = file.read(columns=["step", "loss_nats"], use_threads=False)
         steps, losses = found["step"].to_numpy().astype(np.int64), found["loss_nats"].to_numpy().astype(np.float64)
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: the curves that the record beside it names are not there") from error
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
         raise ValueError(f"{path}: no readable curves: {' '.join(str(error).split())[:200]}") from error
     return steps, losses

@@ -209,9 +209,9 @@ def hostile_board(root: Path) -> Board:
     image, script, quote, braces, address, turned = HOSTILE
     cell = CellSpec(script, 8, 2, 300)
     hardware = {**record_fields()["hardware"], "name": script}
-    optimizer = {"name": image, script: quote, "lr": 1e-3}
+    optimizer = {"name": turned, script: quote, "lr": 1e-3}
     config = {"note": script, image: braces}
-    changes = {"hardware": hardware, "optimizer": optimizer, "curves": None, "precision": turned}
+    changes = {"hardware": hardware, "optimizer": optimizer, "curves": None, "precision": quote}
     rng = np.random.default_rng(7)
     names = {REFERENCE: 1.0, image: 1.5, script: 2.0, quote: 0.7, braces: 1.2}
     runs = {

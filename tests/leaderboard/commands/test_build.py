@@ -205,7 +205,7 @@ def test_readme_without_its_marks(text: str, results: Path, tmp_path: Path, quic
     with pytest.raises(ValueError, match=f"needs the lines {BEGIN} and {END}, once each and in this order"):
         build(results, tmp_path / "out", readme=readme)
     assert not (tmp_path / "out").exists()
-    with pytest.raises(ValueError, match=r"gone.md: No such file"):
+    with pytest.raises(ValueError, match=r"gone.md: cannot be read: No such file"):
         build(results, tmp_path / "out", readme=tmp_path / "gone.md")
 
 

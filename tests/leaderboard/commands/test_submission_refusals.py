@@ -107,7 +107,10 @@ def test_curves_belong_to_their_record(runs: Path) -> None:
         ({"tuning_trials": None}, "--tuning_trials is missing"),
         ({"tuning_trials": -1, "tuning_note": "x", "tuning_seeds": "1"}, "--tuning_trials: Input should be greater"),
         ({"tuning_trials": 6}, "--tuning_seeds and --tuning_note are missing: trials need both"),
-        ({"tuning_trials": 6, "tuning_note": "a\nb", "tuning_seeds": "1000"}, "--tuning_note: String should match"),
+        (
+            {"tuning_trials": 6, "tuning_note": "a\nb", "tuning_seeds": "1000"},
+            "--tuning_note: holds a control character",
+        ),
     ],
 )
 def test_mistakes_name_the_option(change: dict[str, Any], line: str, runs: Path) -> None:

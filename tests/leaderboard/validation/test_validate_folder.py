@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from leaderboard.records.plain_text import is_plain, shown
 from leaderboard.validation import validate
 from leaderboard.validation.entry_folder import MAX_SIZES
-from leaderboard.validation.report import Problem, is_plain, shown
+from leaderboard.validation.report import Problem
 from leaderboard.validation.strict_json import json_problems
 from tests.helpers.leaderboard.entries import CELLS, checked, edit, problem_lines, write_run
 
