@@ -96,7 +96,7 @@ def _content(config: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
         return dict(config or {})
     if not isinstance(config, str | Path):
         raise ValueError(f"config must be a YAML file or a mapping, got {config!r}")
-    return read_yaml(config_file(config))
+    return read_yaml(config_file(user_path(config, "config")))
 
 
 def _mapping(key: str, value: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from benchmark.config.plugins import architecture
 from benchmark.config.run_config import OF_ONE_RUN
 from benchmark.config.suite import Cell, Setup, load_suite, options_of, read_yaml
 from datamodules import TASKS
+from leaderboard.paths import user_path
 
 TRAINER = {"devices": 1, "enable_progress_bar": False, "logger": False}
 """Trainer options of a run in a sweep. No logger and no picture: the curves are kept beside the record anyway."""
@@ -53,7 +54,7 @@ def bases(suite: str | None, files: Sequence[str], models: Sequence[str], cells:
     Raises:
         ValueError: one line for a file that is not as it should be or a name that does not exist.
     """
-    contents = {path: read_yaml(path) for path in map(config_file, files)}
+    contents = {path: read_yaml(path) for path in (config_file(user_path(file, "--config")) for file in files)}
     setups = {}
     for path, content in contents.items():
         if suite is not None or "data" not in content:

@@ -6,7 +6,7 @@ import platform
 import resource
 import subprocess
 import sys
-from functools import cache
+from importlib.machinery import all_suffixes
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -70,20 +70,64 @@ def versions() -> dict[str, str]:
     return found
 
 
-@cache
 def git_state() -> Git:
-    """Commit of this checkout, and whether anything tracked differs from it; both None outside a checkout."""
+    """Commit of the code that runs, and whether it differs from it; both None outside a checkout of this repository.
+
+    Python keeps the code that it has imported. So the state when this module was imported counts, which is early in a
+    process, and for the runs of a sweep in the fork server that they come from. A checkout that has changed since then,
+    either way, is dirty: what is imported later could be other code. What changes after this call is not seen.
+    """
+    if _AT_IMPORT.dirty is not False or read_git(ROOT) == _AT_IMPORT:
+        return _AT_IMPORT
+    return _AT_IMPORT.model_copy(update={"dirty": True})
+
+
+def read_git(root: Path) -> Git:
+    """Commit of a checkout, and whether its files differ from it; both None if git does not know, or does not answer.
+
+    Differing is any change of a tracked file; a module in a room that git does not track, since rooms import what lies
+    in them; and a file of which git was told to overlook changes. The environment's and the user's settings that would
+    make git look elsewhere, or not as closely, do not count.
+    """
 
     def git(*args: str) -> str:
-        root = Path(__file__).parent
-        return subprocess.run(["git", "-C", root, *args], capture_output=True, text=True, check=True).stdout.strip()
+        words = ["git", "--no-optional-locks", "-C", str(root), *_LOOKING_CLOSELY, *args]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        done = subprocess.run(
+            words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_GIT_TIMEOUT_S
+        )
+        return done.stdout.decode(errors="surrogateescape")
 
     try:
-        if Path(git("rev-parse", "--show-toplevel")) != Path(__file__).resolve().parents[2]:
+        top, commit = git("rev-parse", "--show-toplevel", "HEAD").splitlines()
+        if Path(top) != root.resolve():
             return Git(commit=None, dirty=None)  # installed somewhere inside another project's checkout
-        return Git(commit=git("rev-parse", "HEAD"), dirty=bool(git("status", "--porcelain", "--untracked-files=no")))
-    except (OSError, subprocess.CalledProcessError):
+        changed = bool(git("status", "--porcelain", "--untracked-files=no"))
+        files = git("ls-files", "-v", "--cached", "--others", "-z", "--", *_ROOMS).split("\0")
+    except (OSError, ValueError, subprocess.SubprocessError):
         return Git(commit=None, dirty=None)
+    return Git(commit=commit, dirty=changed or any(_is_unseen(root, line) for line in files if line))
+
+
+def _is_unseen(root: Path, line: str) -> bool:
+    """Whether a line of ``git ls-files -v`` is a module that git does not track, or a file that it does not look at."""
+    tag, path = line[0], Path(line[2:])
+    if tag == "?":
+        is_package = (root / path).is_dir()  # a link, or a repository of its own: git goes into neither
+        return is_package or (path.suffix in _SUFFIXES and "__pycache__" not in path.parts)
+    return (tag.islower() or tag == "S") and (root / path).exists()  # S: not checked out, unless it is there
+
+
+ROOT = Path(__file__).resolve().parents[2]
+_ROOMS = ("architectures", "benchmark", "datamodules", "leaderboard")
+_SUFFIXES = {f".{suffix.rpartition('.')[2]}" for suffix in all_suffixes()}  # .py, .pyc, .so
+_GIT_TIMEOUT_S = 20.0
+_LOOKING_CLOSELY = [
+    *("-c", "safe.directory=*"),  # the code in it runs already
+    *("-c", "core.fsmonitor=false", "-c", "core.ignoreStat=false", "-c", "core.checkStat=default"),
+    *("-c", "core.trustctime=true"),
+]
+_AT_IMPORT = read_git(ROOT)
 
 
 def flops_per_token(model: SequenceModel, task: Task) -> float:

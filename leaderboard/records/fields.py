@@ -143,6 +143,14 @@ class Git(Model):
     dirty: StrictBool | None
 
 
+class Resumed(Model):
+    """A step from which a run went on under other code than before it."""
+
+    step: Count
+    git: Git
+    versions: dict[Name, Name]
+
+
 class CurvesFile(Model):
     """The file of the learning curves, in the record's own folder."""
 

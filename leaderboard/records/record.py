@@ -39,6 +39,7 @@ from leaderboard.records.fields import (
     RecordedProtocol,
     RecordedTarget,
     RecordedTask,
+    Resumed,
     Seeds,
     Sha256,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "Seeds",
     "RecordedTarget",
     "RecordedTask",
+    "Resumed",
     "json_schema",
     "protocol_hash",
     "read_record",
@@ -116,8 +118,10 @@ class Record(Model):
     tokens_per_s: Amount | None
     peak_memory_bytes: Count | None
     hardware: Hardware
+    # Of the code that the run began with, and every change of it on the way.
     versions: dict[Name, Name]
     git: Git
+    resumed: Annotated[tuple[Resumed, ...], Field(exclude_if=lambda value: not value)] = ()
     started_at: Moment
     ended_at: Moment
     curves: CurvesFile | None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from leaderboard.records.bounded import read_bytes
-from leaderboard.records.record import Record, parse_record
+from leaderboard.records.record import Record, Resumed, parse_record
 from leaderboard.validation.curves import Curves, CurvesReader, curve_problems
 from leaderboard.validation.entry_folder import CURVES, MAX_SIZES, RECORD, RunFolder
 from leaderboard.validation.report import Problem
@@ -125,6 +125,8 @@ def record_problems(record: Record, now: datetime | None = None) -> Iterator[tup
         yield "git.commit", "is null: which code was run? Run it from a checkout of the repository"
     if record.git.dirty is not False:
         yield "git.dirty", "must be false: commit the code before it is run"
+    for i, other in enumerate(record.resumed):
+        yield f"resumed.{i}", f"from step {other.step} on other code was run: {_code(other)}"
     if record.curves is None:
         yield "curves", "is null: an entry's runs have curves"
     if record.parameters == 0:
@@ -137,6 +139,12 @@ def record_problems(record: Record, now: datetime | None = None) -> Iterator[tup
         yield "ended_at", f"{record.ended_at} lies in the future"
     yield from _loss_problems(record)
     yield from _speed_problems(record)
+
+
+def _code(of: Resumed) -> str:
+    """Commit and versions in a few words."""
+    changed = " with changes" if of.git.dirty else ""
+    return f"commit {of.git.commit}{changed}, {', '.join(f'{name} {v}' for name, v in sorted(of.versions.items()))}"
 
 
 def _loss_problems(record: Record) -> Iterator[tuple[str, str]]:

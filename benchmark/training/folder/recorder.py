@@ -25,7 +25,9 @@ from leaderboard.records.record import (
     FINAL_STATUSES,
     CurvesFile,
     Final,
+    Git,
     Record,
+    Resumed,
     protocol_hash,
     read_record,
     write_record,
@@ -53,6 +55,9 @@ class Recorder(Callback):
         suite: name of the suite that the records say, and
         cell: of its cell.
         keep_every: steps between evaluations after which weights are kept; None keeps none.
+
+    Attributes:
+        code: that the run began with, and every change of it on the way.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Recorder(Callback):
         self.logs = dict(logs)
         self.picture, self.suite, self.cell, self.keep_every = picture, suite, cell, keep_every
         self.flops_per_token: float | None = None
+        self.code = [_code_at(0)]
         self._module: EmergenceModule | None = None
         self._one_process = True
         self._step = 0
@@ -259,8 +265,9 @@ class Recorder(Callback):
             tokens_per_s=steps_of_all * per_step / log.train_s if log.train_s > 0 else None,
             peak_memory_bytes=environment.peak_memory_bytes(device),
             hardware=environment.hardware(device),
-            versions=environment.versions(),
-            git=environment.git_state(),
+            versions=self.code[0].versions,
+            git=self.code[0].git,
+            resumed=tuple(self.code[1:]),
             started_at=log.started_at,
             ended_at=datetime.now(UTC),
             curves=curves,
@@ -273,13 +280,25 @@ class Recorder(Callback):
         return {
             "diverged": {seed: log.diverged for seed, log in self.logs.items() if log.diverged is not None},
             "seeds": {seed: log.state_dict() for seed, log in self.logs.items()},
+            "code": [code.model_dump() for code in self.code],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from `state_dict`."""
+        """Continue from `state_dict`; the record names the code that the run began with, and its changes."""
         for seed, log in self.logs.items():
             log.load_state_dict(state_dict["seeds"][seed])
             log.diverged = state_dict["diverged"].get(seed)
+        here = _code_at(max(log.step for log in self.logs.values()))
+        # A checkpoint of an earlier version does not say under which code its run began.
+        unknown = here.model_copy(update={"step": 0, "git": Git(commit=None, dirty=None)})
+        self.code = [Resumed.model_validate(code) for code in state_dict.get("code", [unknown])]
+        if (here.git, here.versions) != (self.code[-1].git, self.code[-1].versions):
+            self.code.append(here)
+
+
+def _code_at(step: int) -> Resumed:
+    """The code that runs from a step on."""
+    return Resumed(step=step, git=environment.git_state(), versions=environment.versions())
 
 
 def log_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:

@@ -34,6 +34,10 @@ RECORD_RULES: list[tuple[dict[str, Any], str]] = [
     ({"git.dirty": True}, "git.dirty: must be false"),
     ({"git.dirty": None}, "git.dirty: must be false"),
     ({"git.commit": None}, "git.commit: is null"),
+    (
+        {"resumed": [{"step": 5, "git": {"commit": "a" * 40, "dirty": True}, "versions": {}}]},
+        "resumed.0: from step 5 on",
+    ),
     ({"ended_at": "2026-11-01T12:00:00Z"}, "ended_at: 2026-11-01 12:00:00+00:00 is not after started_at"),
     ({"ended_at": (NOW + timedelta(hours=25)).isoformat()}, "ended_at: 2"),
     ({"ended_at": (NOW + timedelta(hours=23)).isoformat()}, ""),
