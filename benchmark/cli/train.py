@@ -6,7 +6,6 @@ import sys
 from contextlib import redirect_stdout
 from typing import Any, ClassVar, NoReturn
 
-import yaml
 from jsonargparse import Namespace
 from lightning import LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -16,6 +15,7 @@ from benchmark.config.packaged import with_config_files
 from benchmark.config.parser import add_run_arguments, add_trainer_arguments, from_namespace, known_options
 from benchmark.config.plugins import load_plugins
 from benchmark.config.run_config import SEEDS, RunConfig
+from benchmark.config.yaml_text import from_text, use_in_parsers
 from benchmark.training.display.summary import print_evaluation, print_outcome
 from benchmark.training.processes import ignore_interrupts_beside_the_first, is_rank_zero
 from benchmark.training.run import Run, build
@@ -25,6 +25,8 @@ from leaderboard.paths import user_path
 
 DESCRIPTION = "How fast, and how reliably over seeds, does an architecture learn a sparse attention pattern?"
 PRINT = "--print_config"
+
+use_in_parsers()
 
 
 def run(words: list[str]) -> int:
@@ -126,7 +128,7 @@ class BenchmarkCLI(LightningCLI):
             with redirect_stdout(printed):
                 super().parse_arguments(parser, args)
         except SystemExit as end:
-            content = yaml.safe_load(printed.getvalue()) or {}
+            content = from_text(printed.getvalue()) or {}
             if end.code or not (content.get("model") and content.get("data")):
                 sys.stdout.write(printed.getvalue())
                 raise

@@ -209,4 +209,5 @@ def _plain(text: str) -> str:
     """A type complaint without Python's notation."""
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text).replace("typing.Literal", "one of ")
     text = re.sub(r"^Not of type \w+: ", "", text)
+    text = re.sub(r"^Expected a str\b(?:\. Got value)?", "expected a text (in YAML, quotes make one of a number)", text)
     return re.sub(r"^Expected a (.*)\. Got value", r"expected \1, got value", text)

@@ -11,15 +11,25 @@ from functools import cache
 from pydoc import locate
 from typing import Any, NoReturn
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from architectures import ARCHITECTURES, SequenceModel
 from benchmark.config import errors
 from benchmark.config.protocol import OptimizerConfig, Protocol
-from benchmark.config.run_config import FROM_TASK, PARTS, Choice, RunConfig, data_options, model_options
+from benchmark.config.run_config import (
+    FROM_TASK,
+    PARTS,
+    Choice,
+    RunConfig,
+    data_options,
+    model_options,
+    require_names,
+)
+from benchmark.config.yaml_text import from_text, use_in_parsers
 from datamodules import TASKS, TaskDataModule
 from leaderboard.records.record import Record
+
+use_in_parsers()
 
 HARNESS_OWNS = {
     "max_steps", "min_steps", "max_epochs", "min_epochs", "max_time", "val_check_interval", "check_val_every_n_epoch",
@@ -119,6 +129,7 @@ def _parsed(content: Mapping[str, Any], words: Sequence[str]) -> Namespace:
     for part in ("optimizer", "protocol"):
         _require_known(parser, f"{part}.", content.get(part) or {})
     left_out = {"ckpt_path", "trainer", *(part for part in PARTS if content.get(part) is None)}
+    require_names(content)
     parser.words = words
     given = {key: value for key, value in content.items() if key not in left_out}
     return parser.parse_object(given | {key: _by_name(given[key]) for key in ("model", "data") if key in given})
@@ -297,7 +308,7 @@ def to_yaml(config: RunConfig) -> str:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                yaml.safe_load(parser.dump(Namespace(trainer=Namespace(**{name: value})), skip_validation=True))
+                from_text(parser.dump(Namespace(trainer=Namespace(**{name: value})), skip_validation=True))
                 plain = _is_plain(value)
         except Exception:
             plain = False

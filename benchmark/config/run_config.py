@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral
@@ -119,9 +120,7 @@ class RunConfig:
             if (value := getattr(self, name)) is not None and not value >= 0:
                 raise ValueError(f"--{name} must not be negative, got {value}")
         object.__setattr__(self, "out", str(user_path(self.out, "--out")))
-        for name in ("suite", "cell"):
-            if (text := getattr(self, name)) is not None and not (text and text.isprintable() and text == text.strip()):
-                raise ValueError(f"--{name} must be a name of printable characters, got {text!r}")
+        self._check_texts()
         every = self.protocol.eval_every
         if self.keep_every is not None and (self.keep_every < 1 or self.keep_every % every):
             raise ValueError(f"--keep_every must be a multiple of protocol.eval_every = {every}, got {self.keep_every}")
@@ -143,6 +142,14 @@ class RunConfig:
                 " alike: take bf16-mixed or 32-true"
             )
         _ = self.numbers
+
+    def _check_texts(self) -> None:
+        require_names(vars(self))
+        if self.name is not None and not re.fullmatch(r"[\w.+=-]*\w[\w.+=-]*", self.name):
+            raise ValueError(f"--name must be letters, digits, '.', '_', '-', '+' and '=', got {self.name!r}")
+        for name in ("suite", "cell"):
+            if (text := getattr(self, name)) is not None and not (text and text.isprintable() and text == text.strip()):
+                raise ValueError(f"--{name} must be a name of printable characters, got {text!r}")
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -179,6 +186,13 @@ class RunConfig:
             is_choice = isinstance(before, Choice)
             changes[part] = replace(before, **({"options": {**before.options, **own}} if is_choice else own))
         return replace(self, **changes)
+
+
+def require_names(options: Mapping[str, Any]) -> None:
+    """Raise a ValueError for a name that the parser takes for none."""
+    for name in ("name", "suite", "cell"):
+        if options.get(name) == "null":
+            raise ValueError(f"--{name} cannot be null: on the command line and in YAML, that is no {name}")
 
 
 def seeds_text(seeds: str | int | Iterable[int]) -> str:

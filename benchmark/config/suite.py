@@ -17,12 +17,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from architectures import ARCHITECTURES
 from benchmark.config.errors import unknown
 from benchmark.config.packaged import SUITES, YAML, config_file
+from benchmark.config.yaml_text import read_yaml
 from datamodules import TASKS
 from leaderboard.paths import user_path
 
@@ -90,24 +90,6 @@ def load_suite(suite: str) -> tuple[str, Suite]:
         raise ValueError(f"{path}: {_problem(error)}") from error
     _check_names(path, found)
     return path.stem, found
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        ValueError: one line, if it cannot be read, is no YAML or something else than a mapping.
-    """
-    path = user_path(path, "--config")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ValueError(f"{path}: must be a mapping of names")
-    return content
 
 
 def options_of(cls: type, options: Mapping[str, Any]) -> Options:

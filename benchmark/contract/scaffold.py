@@ -11,6 +11,7 @@ from pathlib import Path
 
 import architectures
 from architectures import ARCHITECTURES
+from benchmark.config.yaml_text import from_text
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = Path(__file__).with_name("starting_point.py")
@@ -70,6 +71,8 @@ def require_name(name: str) -> None:
         raise ValueError(f"'{name}' cannot be a name here: lower case letters, digits and underscores, like my_model")
     if len(name) > LONGEST_NAME:
         raise ValueError(f"'{name}' is longer than {LONGEST_NAME} characters: choose a shorter name")
+    if from_text(name) != name:
+        raise ValueError(f"'{name}' is {from_text(name)} in YAML: choose another name")
     if name in ARCHITECTURES:
         where = ARCHITECTURES[name].__module__
         raise ValueError(f"architecture name '{name}' is already taken by {where}: choose another")

@@ -28,7 +28,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from benchmark.config.packaged import CONFIGS
 from benchmark.config.parser import parse
-from benchmark.config.suite import read_yaml
+from benchmark.config.yaml_text import read_yaml
 from benchmark.metrics.held_out import next_token_loss
 from benchmark.speed.seed_step import Content
 from benchmark.training.module import EmergenceModule

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from benchmark.config.parser import parse
+from benchmark.config.yaml_text import from_text
 from benchmark.sweeps.plan import Plan, PlanEntry
 from benchmark.sweeps.progress import duration, run_seconds
 from benchmark.sweeps.state import outcome
@@ -62,7 +62,7 @@ def estimates(plan: Plan, out: Path) -> list[Estimate]:
         if estimate.done_s:
             estimate.run_s = sum(estimate.done_s) / len(estimate.done_s)
         elif estimate.todo:
-            config = parse(yaml.safe_load(entry.config))
+            config = parse(from_text(entry.config))
             estimate.run_s = whole_run_seconds(build(config.of_seed(plan.seeds[0])))
     return list(found.values())
 

@@ -6,8 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from architectures import ARCHITECTURES
 from benchmark.config import errors
 from benchmark.config.errors import said
@@ -16,6 +14,7 @@ from benchmark.config.identity import RunIdentity
 from benchmark.config.parser import parse, parse_value, to_yaml
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.run_config import OF_ONE_RUN, SEEDS, RunConfig, data_options, model_options
+from benchmark.config.yaml_text import from_text, to_text
 from benchmark.sweeps.sources import Base, bases
 from benchmark.training.display.terminal import tracked
 from benchmark.training.run import build
@@ -68,7 +67,7 @@ class PlanEntry:
     @cached_property
     def _fixed(self) -> dict[str, int]:
         """The seeds that the configuration sets apart from ``seed``."""
-        return {name: seed for name, seed in yaml.safe_load(self.config).items() if name in SEEDS and seed is not None}
+        return {name: seed for name, seed in from_text(self.config).items() if name in SEEDS and seed is not None}
 
     def unit(self, seed: int) -> Unit:
         """The run of a seed."""
@@ -173,7 +172,7 @@ class _Planner:
         whole = {**without_run(config), "cell": name}
         if base.of_suite and not altered:
             whole["suite"] = base.suite
-        return PlanEntry(base.suite, name, base.architecture, yaml.safe_dump(whole, sort_keys=False), identity)
+        return PlanEntry(base.suite, name, base.architecture, to_text(whole), identity)
 
     def _parsed(self, base: Base, key: str, value: Value) -> Any:
         """A value as the parser understands it."""
@@ -212,4 +211,4 @@ def read(content: Mapping[str, Any], source: str) -> RunConfig:
 
 def without_run(config: RunConfig) -> dict[str, Any]:
     """A configuration as YAML holds it, without what belongs to one run."""
-    return {name: value for name, value in yaml.safe_load(to_yaml(config)).items() if name not in OF_ONE_RUN}
+    return {name: value for name, value in from_text(to_yaml(config)).items() if name not in OF_ONE_RUN}

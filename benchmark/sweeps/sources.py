@@ -10,7 +10,8 @@ from benchmark.config.errors import unknown
 from benchmark.config.packaged import config_file
 from benchmark.config.plugins import architecture
 from benchmark.config.run_config import OF_ONE_RUN
-from benchmark.config.suite import Cell, Setup, load_suite, options_of, read_yaml
+from benchmark.config.suite import Cell, Setup, load_suite, options_of
+from benchmark.config.yaml_text import read_yaml
 from datamodules import TASKS
 from leaderboard.paths import user_path
 

@@ -9,6 +9,7 @@ import yaml
 
 from benchmark.config.identity import RunIdentity, difference
 from benchmark.config.run_config import SEEDS
+from benchmark.config.yaml_text import from_text, text_of
 from benchmark.sweeps.plan import Unit
 from benchmark.training.folder.layout import CONFIG, finished_record
 from leaderboard.records.record import Record
@@ -44,10 +45,10 @@ def check_config(folder: Path, unit: Unit) -> None:
         ValueError: one line, if it was made for another configuration.
     """
     path = folder / CONFIG
-    if not path.exists() or (text := path.read_text()) == unit.config:
+    if not path.exists() or (text := text_of(path)) == unit.config:
         return
     try:
-        there, here = _flat(yaml.safe_load(text)), _flat(yaml.safe_load(unit.config))
+        there, here = _flat(from_text(text)), _flat(from_text(unit.config))
     except (yaml.YAMLError, AttributeError) as error:
         raise ValueError(f"{path}: is not a run's configuration") from error
     if (line := _difference(there, here)) is not None:
@@ -65,7 +66,7 @@ def make_folder(folder: Path, unit: Unit) -> None:
     if not (folder / CONFIG).exists():
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{CONFIG}.tmp"
-        temporary.write_text(unit.config)
+        temporary.write_text(unit.config, encoding="utf-8")
         os.replace(temporary, folder / CONFIG)
 
 

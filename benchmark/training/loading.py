@@ -3,12 +3,11 @@
 import warnings
 from pathlib import Path
 
-import yaml
-
 from benchmark.config.errors import BenchmarkError
 from benchmark.config.identity import RunIdentity, difference
 from benchmark.config.parser import config_of, parse
 from benchmark.config.run_config import RunConfig
+from benchmark.config.yaml_text import read_yaml
 from benchmark.metrics.registry import METRICS
 from benchmark.training.folder.layout import CONFIG, RECORD, require_unfinished
 from benchmark.training.members import Member
@@ -62,11 +61,9 @@ def config_in(folder: Path) -> RunConfig:
     """
     if (path := folder / CONFIG).is_file():
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise BenchmarkError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
-        if not isinstance(content, dict):
-            raise BenchmarkError(f"{path}: is not a run's configuration")
+            content = read_yaml(path)
+        except ValueError as error:
+            raise BenchmarkError(str(error)) from error
         if isinstance(asked := content.get("metrics"), list) and (gone := [n for n in asked if n not in METRICS]):
             warnings.warn(f"{path}: metrics that are not registered here are left out: {', '.join(gone)}", stacklevel=2)
             content["metrics"] = [name for name in asked if name in METRICS]

@@ -10,9 +10,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import torch
-import yaml
 
 from benchmark.config.seeds import parse_seeds
+from benchmark.config.yaml_text import from_text, read_yaml, to_text
 from benchmark.sweeps.engines.engine import Ended, Engine
 from benchmark.sweeps.engines.local import ended, last_line
 from benchmark.sweeps.engines.server import context, start_server, without_main_file
@@ -111,17 +111,17 @@ class EnsembleEngine(Engine):
         seeds = {unit.seed: unit for unit in units}
         path = folder / CONFIG
         if path.exists() and (folder / CHECKPOINT).exists():
-            there = parse_seeds(str(yaml.safe_load(path.read_text())["seeds"]))
+            there = parse_seeds(str(read_yaml(path)["seeds"]))
             unfinished = [seed for seed in there if finished_record(seed_folder(folder, seed)) is None]
             if unfinished and set(unfinished) <= seeds.keys():
                 return [seeds[seed] for seed in unfinished]
         for name in (CHECKPOINT, PREVIOUS):  # of other seeds
             (folder / name).unlink(missing_ok=True)
-        config = yaml.safe_load(units[0].config)
+        config = from_text(units[0].config)
         config |= {"seed": 0, "seeds": ",".join(map(str, seeds))}
         temporary = folder / f".{CONFIG}.tmp"
         folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+        temporary.write_text(to_text(config), encoding="utf-8")
         os.replace(temporary, path)
         return units
 

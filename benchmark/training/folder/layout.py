@@ -1,7 +1,6 @@
 """The folder of a run: how it is made, and which files it holds."""
 
 import os
-import re
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -20,16 +19,14 @@ def create_run_folder(root: Path, task: str, architecture: str, name: str | None
     The folder comes into being whole, by a rename: a kill at any moment leaves none, or one that can be resumed.
 
     Raises:
-        ValueError: if the name is not a plain folder name, the folder exists already, or it cannot be made.
+        ValueError: if the folder exists already, or it cannot be made.
     """
-    if name is not None and not re.fullmatch(r"[\w.+=-]*\w[\w.+=-]*", name):
-        raise ValueError(f"name {name!r} is not a plain folder name: use letters, digits, '.', '_', '-', '+', '='")
     parent = root / task / architecture
     stem = name or datetime.now().strftime("%Y%m%d-%H%M%S")
     fresh = parent / f".{stem}.{os.getpid()}"
     try:
         fresh.mkdir(parents=True)
-        (fresh / CONFIG).write_text(config)
+        (fresh / CONFIG).write_text(config, encoding="utf-8")
         for attempt in range(1, 1000 if name is None else 2):
             folder = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
             if _moved(fresh, folder):

@@ -209,7 +209,7 @@ class Recorder(Callback):
             status, error = "diverged", log.diverged
         if log.config is not None:
             log.folder.mkdir(exist_ok=True)
-            (log.folder / CONFIG).write_text(log.config)
+            (log.folder / CONFIG).write_text(log.config, encoding="utf-8")
             save_weights(log.folder / CHECKPOINT, module.model_of(seed), log.identity, log.step)
         path = log.folder / RECORD
         if path.exists() and read_record(path).status not in FINAL_STATUSES:
