@@ -1,7 +1,7 @@
 """Command line: `python -m leaderboard show | build | check | validate | submit | schema`.
 
 Exit codes: 0 all well; 1 done, but something is broken or refused; 2 nothing could be done, for the reason in one line
-on standard error. `check` has its own.
+on standard error; 130 after Ctrl-C, 143 after SIGTERM. `check` has its own.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from leaderboard.mistakes import OneLineParser, unknown
-from leaderboard.records.plain_text import shown
+try:
+    from leaderboard.interruption import guarded
+except KeyboardInterrupt:
+    sys.exit(130)
 
 COMMANDS = {
     "show": "one row per task cell, architecture and protocol",
@@ -27,22 +29,30 @@ HELP = ("-h", "--help", "help")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    # Nothing is imported at the top that takes a while: Ctrl-C is heard from the first moment on.
+    from leaderboard.records.plain_text import shown
+
     try:
         code = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # the reader (`| head`) has seen enough; Python would complain once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader (`| head`) has seen enough
+        _say_no_more()
         return 0
     except ValueError as error:
         reason = str(error)
     except OSError as error:
-        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        # Files are named; what has no name is standard output, whose rest Python would try to write once more at exit.
+        reason = f"{os.fsdecode(error.filename) if error.filename else 'standard output'}: {error.strerror or error}"
+        if not error.filename:
+            _say_no_more()
     print(f"error: {shown(' '.join(reason.splitlines()))}", file=sys.stderr)
     return 2
 
 
 def _run(words: Sequence[str]) -> int:
+    from leaderboard.mistakes import OneLineParser, unknown
+
     if not words:
         raise ValueError(f"which command? Known are {', '.join(COMMANDS)}; see python -m leaderboard --help")
     name, *rest = words
@@ -59,5 +69,17 @@ def _run(words: Sequence[str]) -> int:
     return code
 
 
+def _say_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _with_streams() -> int:
+    """`main`, with something to write to where a stream is closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+    return main()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(_with_streams))

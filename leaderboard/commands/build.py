@@ -24,6 +24,7 @@ from leaderboard.records.plain_text import shown
 from leaderboard.render import csv_file, markdown
 from leaderboard.render.charts import kaplan_meier, vega
 from leaderboard.render.charts.colours import board_styles
+from leaderboard.writing import write_whole, writing
 
 BEGIN, END = "<!-- leaderboard:begin -->", "<!-- leaderboard:end -->"
 MAX_README_BYTES = 1_000_000
@@ -85,16 +86,13 @@ def _build(root: Path, out: Path, readme: Path | None, check: bool) -> int:
     if not n_records:
         raise ValueError(f"no record found in {root}")
     board = build_board(results)
-    try:
-        texts = _texts(board, out)
-        if readme is not None:
-            texts[readme] = _readme(board, readme, out)
-        stale = sorted(set((out / "figures").glob("kaplan_meier_*.svg")) - set(texts))
-        if check:
-            return _check(board, texts, stale, out / "site")
-        _write(board, texts, stale, out / "site")
-    except OSError as error:
-        raise ValueError(f"{error.filename or out}: {error.strerror or error}") from error
+    texts = _texts(board, out)
+    if readme is not None:
+        texts[readme] = _readme(board, readme, out)
+    stale = sorted(set((out / "figures").glob("kaplan_meier_*.svg")) - set(texts))
+    if check:
+        return _check(board, texts, stale, out / "site")
+    _write(board, texts, stale, out / "site")
     written = ", ".join(map(str, [*texts, out / "site"]))
     print(f"{n_records:,} records of {len(results.entries)} entries: wrote {written}")
     return 0
@@ -164,15 +162,9 @@ def _check(board: Board, texts: dict[Path, str], stale: list[Path], site: Path) 
 def _write(board: Board, texts: dict[Path, str], stale: list[Path], site: Path) -> None:
     from leaderboard.render.site import write_site
 
-    site.parent.mkdir(parents=True, exist_ok=True)
     write_site(board, site)  # first: it is the one that may fail, on curves that cannot be read
     for path, text in texts.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # same folder: os.replace must not cross devices
-        try:
-            temporary.write_bytes(text.encode())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, text.encode())
     for path in stale:
-        path.unlink()
+        with writing(path):
+            path.unlink()

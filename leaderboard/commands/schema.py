@@ -7,6 +7,7 @@ import json
 
 from leaderboard.entries.places import IN_CHECKOUT, ROOM
 from leaderboard.records.record import json_schema
+from leaderboard.writing import write_whole
 
 SCHEMA_FILE = ROOM / "schema" / "record.v1.json"
 
@@ -30,8 +31,7 @@ def run(options: argparse.Namespace) -> int:
     if options.write and not IN_CHECKOUT:
         raise ValueError("--write renews the file of a checkout, and this is an installed package: leave it out")
     if options.write:
-        SCHEMA_FILE.parent.mkdir(exist_ok=True)
-        SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
+        write_whole(SCHEMA_FILE, schema_text().encode())
     else:
         print(schema_text(), end="")
     return 0

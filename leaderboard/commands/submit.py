@@ -20,9 +20,11 @@ from leaderboard.board.standings import REFERENCE
 from leaderboard.entries.entry_file import ENTRY_FILE, EntryFile, read_entry
 from leaderboard.entries.gather import CURVES, Found, gather, require_one_configuration, seeds_by_cell, shortfalls
 from leaderboard.entries.places import RESULTS, WRITTEN
+from leaderboard.interruption import held
 from leaderboard.records.bounded import MAX_RECORD_BYTES, read_bytes
 from leaderboard.records.record import Record, first_problem
 from leaderboard.records.record_files import find_records
+from leaderboard.writing import writing
 
 RECORD = "record.json"
 OUT = WRITTEN / "results"
@@ -139,10 +141,8 @@ def submit(
     else:
         there, new = {}, found
         content = _text(_entry_file(place | said, tuning))
-    try:
+    with held(), writing(folder):
         _write(folder, content, new)
-    except OSError as error:
-        raise ValueError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
     pairs = [(str(old.cell), old.seeds.task_seed) for old in there.values()] + [(run.cell, run.seed) for run in new]
     cells = seeds_by_cell(pairs)
     missing = tuple(shortfalls(cells, _cells_of_suite(Path(out), str(record.suite)), ENOUGH_SEEDS))
@@ -235,7 +235,7 @@ def _write(folder: Path, content: str | None, new: Sequence[Found]) -> None:
             moved.append(target)
         done = True
     finally:
-        if not done:  # Ctrl-C too; after a kill the same command goes on
+        if not done:  # after a kill the same command goes on
             for path in reversed(moved):
                 shutil.rmtree(path, ignore_errors=True)
         shutil.rmtree(fresh, ignore_errors=True)

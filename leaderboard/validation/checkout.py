@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from leaderboard.interruption import run_child
+
 KINDS = {"120000": "is a symbolic link", "160000": "is a submodule", "100755": "is executable"}
 """What git stores beside ordinary files, by its modes."""
 
@@ -135,7 +137,7 @@ class Checkout:
         }
         command = ["git", "-C", str(self.root), *_SETTINGS, *arguments]
         try:
-            done = subprocess.run(command, input=content, capture_output=True, check=False, env=environment)
+            done = run_child(command, content, stderr=subprocess.PIPE, env=environment)
         except OSError as error:
             raise ValueError(f"--base needs git, which cannot be run: {error.strerror}") from error
         if done.returncode:

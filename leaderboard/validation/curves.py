@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from leaderboard.interruption import run_child
 from leaderboard.records.hits import hitting_step, holds
 from leaderboard.records.record import Record
 from leaderboard.validation import curves_reader
@@ -69,14 +70,12 @@ class CurvesReader:
             left = [(os.fspath(path.absolute()), rows) for path, rows in requests[len(answers) :]]
             environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system", "ARROW_IO_THREADS": "1"}
             try:
-                done = subprocess.run(
+                done = run_child(
                     [sys.executable, "-P", curves_reader.__file__],
-                    input=json.dumps(left).encode(),
-                    stdout=subprocess.PIPE,
+                    json.dumps(left).encode(),
+                    timeout=_START_S + _FILE_S * len(left),
                     stderr=subprocess.DEVNULL,
                     env=environment,
-                    timeout=_START_S + _FILE_S * len(left),
-                    check=False,
                 )
                 output = done.stdout
             except subprocess.TimeoutExpired as error:

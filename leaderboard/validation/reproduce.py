@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from leaderboard.interruption import run_child
 from leaderboard.records.plain_text import shown
 from leaderboard.validation.entry_folder import RECORD, EntryFolder
 from leaderboard.validation.report import MAX_SHOWN, Problem
@@ -32,9 +33,7 @@ def replay_entry(entry: EntryFolder) -> Problem | str:
     path = str(Path(file).absolute())
     command = [sys.executable, "-m", "benchmark", "replay", path]
     try:
-        done = subprocess.run(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIME_LIMIT_S, check=False
-        )
+        done = run_child(command, timeout=TIME_LIMIT_S, cwd=ROOT, stderr=subprocess.PIPE)
     except subprocess.TimeoutExpired:
         return Problem(file, "first_losses_nats", f"could not be replayed within {TIME_LIMIT_S} seconds")
     lines = [line for text in (done.stdout, done.stderr) for line in text.decode(errors="replace").splitlines()]

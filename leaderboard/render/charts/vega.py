@@ -16,6 +16,8 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from leaderboard.interruption import held
+
 _WORKER = Path(__file__).with_name("vega_worker.py")
 
 
@@ -44,9 +46,12 @@ def bundle() -> str:
 
 @cache
 def _worker() -> Worker:
-    worker = Worker()
-    atexit.register(worker.close)
-    return worker
+    return Worker()
+
+
+def stop() -> None:
+    """End the process, so that whoever waits for an answer has an error at once."""
+    _worker().kill()
 
 
 class Worker:
@@ -55,9 +60,11 @@ class Worker:
     def __init__(self) -> None:
         # -P: the folder of the worker holds no module that others should import.
         command = [sys.executable, "-P", str(_WORKER)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        with held():  # a child that nobody knows of yet would stay
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            atexit.register(self.close)
         self._lock = RLock()
         self._is_prepared = False
         self._bundle: str | None = None
@@ -86,9 +93,13 @@ class Worker:
             self._send({"draw": spec, "config": config})
             return self._receive()
 
-    def close(self) -> None:
+    def kill(self) -> None:
         """End the process, whatever it is doing."""
         self._process.kill()
+
+    def close(self) -> None:
+        """End the process, and wait until it is gone."""
+        self.kill()
         self._process.communicate()
 
     def _send(self, request: Mapping[str, Any]) -> None:

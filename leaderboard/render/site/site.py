@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from leaderboard.board.standings import Board
+from leaderboard.interruption import Interrupted, held
 from leaderboard.render.charts import vega
+from leaderboard.writing import writing
 
 MARK = "assets/site.js"  # a folder with this file is a built site, and may be replaced
 
@@ -28,21 +30,21 @@ def write_site(board: Board, folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
         raise ValueError(f"{folder}: holds something else than a built site; name an empty or a new folder")
     files = site_files(board)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
-    try:
-        for name, content in files.items():
-            path = new / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(new, folder)
-    finally:
-        if old.exists() and not folder.exists():
-            os.replace(old, folder)
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    with held(), writing(folder):
+        try:
+            for name, content in files.items():
+                path = new / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            if folder.exists():
+                os.replace(folder, old)
+            os.replace(new, folder)
+        finally:
+            if old.exists() and not folder.exists():
+                os.replace(old, folder)
+            shutil.rmtree(new, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def site_files(board: Board) -> dict[str, bytes]:
@@ -71,12 +73,16 @@ def page_files(board: Board) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     with ThreadPoolExecutor(1) as thread:
         drawn = thread.submit(index_page, board)  # waits for its pictures most of the time
-        for suite in board.suites:
-            for standing in suite.standings:
-                path = entry_path(suite.name, standing.name)
-                if path in files:
-                    raise ValueError(f"suite {suite.name!r} has two entries {standing.name!r} with one page")
-                files[path] = entry_page(suite, standing).encode()
-        index, figures = drawn.result()
+        try:
+            for suite in board.suites:
+                for standing in suite.standings:
+                    path = entry_path(suite.name, standing.name)
+                    if path in files:
+                        raise ValueError(f"suite {suite.name!r} has two entries {standing.name!r} with one page")
+                    files[path] = entry_page(suite, standing).encode()
+            index, figures = drawn.result()
+        except Interrupted:
+            vega.stop()  # else the thread would draw on
+            raise
     pictures = {f"figures/{name}": svg.encode() for name, svg in figures.items()}
     return {"index.html": index.encode(), **pictures, **files}

@@ -1,0 +1,51 @@
+"""Files that appear whole or not at all; what cannot be written is one line that names the file and the room left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from leaderboard.interruption import held
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put a content in the place of a file, and make the folders above it; a signal waits until that is done.
+
+    Raises:
+        ValueError: one line, see `writing`; the old file is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # same folder: os.replace must not cross devices
+    with held(), writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A block that writes to a path, or to a temporary one beside it.
+
+    Raises:
+        ValueError: one line in place of an OSError: which file, why, and how much room there is where that is why.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = Path(os.fsdecode(error.filename)) if error.filename else path
+        place = path if place.name.startswith(".") else place
+        room = f" ({_free(place):,} bytes are free there)" if error.errno in _FULL else ""
+        raise ValueError(f"{place}: cannot be written: {error.strerror or error}{room}") from error
+
+
+def _free(path: Path) -> int:
+    """Bytes that may still be written below the nearest folder that is there."""
+    return shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.exists())).free
