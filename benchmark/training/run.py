@@ -21,6 +21,7 @@ from benchmark.config.parser import built_trainer_options, to_yaml
 from benchmark.config.run_config import RunConfig
 from benchmark.metrics.held_out import Evaluation
 from benchmark.training.display.progress_bar import bars
+from benchmark.training.evidence.initial_weights import init_hash
 from benchmark.training.folder.checkpoint import CHECKPOINT, Checkpointer, Interrupted, put_aside
 from benchmark.training.folder.layout import (
     CONFIG,
@@ -37,7 +38,6 @@ from benchmark.training.folder.outcome import DIVERGED, Outcome
 from benchmark.training.folder.recorder import Diverged, Recorder
 from benchmark.training.folder.restoring import own_checkpoint, require_resumable, take_weights
 from benchmark.training.folder.seed_log import SeedLog
-from benchmark.training.initial_weights import init_hash
 from benchmark.training.members import Member, load_weights, members_of
 from benchmark.training.module import EmergenceModule
 from benchmark.training.processes import check_shares, end_others, is_rank_zero, leave, plan_processes

@@ -107,7 +107,7 @@ class Record(Model):
     flops_per_token: Amount | None
     precision: Name
     first_batch_hash: Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{16,128}$")]
-    # Of the initial weights (benchmark/training/initial_weights.py); records from before it was kept have none.
+    # Of the initial weights (benchmark/training/evidence/initial_weights.py); older records have none.
     init_hash: Annotated[Sha256 | None, Field(exclude_if=lambda value: value is None)] = None
     first_losses_nats: Annotated[tuple[Number, ...], Field(max_length=20)]
     wall_train_s: Amount

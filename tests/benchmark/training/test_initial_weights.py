@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from architectures import ARCHITECTURES
-from benchmark.training import initial_weights
-from benchmark.training.initial_weights import init_hash, init_hashes
+from benchmark.training.evidence import initial_weights
+from benchmark.training.evidence.initial_weights import init_hash, init_hashes
 from tests.helpers.runs import LM, fit, record_of, resume, send_at
 
 PROGRAM = """
 import json, sys, torch
 from architectures import ARCHITECTURES
-from benchmark.training.initial_weights import init_hash, init_hashes
+from benchmark.training.evidence.initial_weights import init_hash, init_hashes
 found = {}
 for name in json.loads(sys.argv[1]):
     torch.manual_seed(3)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import torch
 
 from architectures import ARCHITECTURES
 from benchmark.__main__ import main
-from benchmark.training.replay import COARSE_TOLERANCE, TOLERANCE, Mismatch, _difference, replay
+from benchmark.config.parser import config_of, parse
+from benchmark.training.evidence.cost import cost, require_affordable
+from benchmark.training.evidence.trajectory import relative
+from benchmark.training.replay import COARSE_TOLERANCE, TOLERANCE, Mismatch, replay
 from leaderboard.records.record import Record, RecordedProtocol, RecordedTask, protocol_hash
-from tests.helpers.runs import CA, LM, fit, record_of
+from tests.helpers.runs import CA, LM, curves_of, fit, record_of
 
 STEPS, EVERY = 24, 8
 PLUGIN = """
@@ -104,9 +108,19 @@ def test_lower_precision_has_a_wider_tolerance(tmp_path: Path) -> None:
 
 
 @pytest.mark.train
-def test_a_kernel_of_a_gpu_has_a_wider_tolerance(record: Record) -> None:
+def test_a_kernel_of_a_gpu_has_a_wider_tolerance(record: Record, tmp_path: Path) -> None:
+    """Only an architecture that has one, on a GPU: a record does not choose its tolerance."""
+    _, folder = fit(["--model=mamba", "--model.d_model=16", "--model.n_layers=1", *LM[4:]], tmp_path, "a", STEPS, EVERY)
+    mamba = record_of(folder)
+    on_gpu = {"architecture.backend": "mamba_ssm", "hardware.device": "cuda"}
+    assert replay(changed(mamba, **on_gpu)).tolerance == COARSE_TOLERANCE
+    assert replay(changed(mamba, **{"architecture.backend": "torch"})).tolerance == TOLERANCE
+    for backend, device in (("mamba_ssm", "cpu"), ("fla", "cuda"), ("made-up", "cuda"), ("sdpa", "cpu")):
+        with pytest.raises(Mismatch, match="differs: backend is"):
+            replay(changed(mamba, **{"architecture.backend": backend, "hardware.device": device}))
     assert replay(record).tolerance == TOLERANCE
-    assert replay(changed(record, **{"architecture.backend": "fla"})).tolerance == COARSE_TOLERANCE
+    with pytest.raises(Mismatch, match="backend is 'torch' in the record, it can be sdpa"):
+        replay(changed(record, **{"architecture.backend": "torch"}))
 
 
 @pytest.mark.train
@@ -135,7 +149,8 @@ LIES: list[tuple[dict[str, Any], str]] = [
     ({"first_losses_nats.0": 0.0}, "differs: first_losses_nats.0 is"),
     ({"first_loss_nats": lambda loss: loss * (1 + 3e-5)}, "differs: first_loss_nats is"),
     ({"protocol.eval_sequences": 21}, "differs: first_loss_nats is"),
-    ({"seeds.init_seed": 3}, "differs: first_loss_nats is"),
+    ({"seeds.init_seed": 3}, "differs: init_hash is"),
+    ({"seeds.init_seed": 3, "init_hash": None}, "differs: first_loss_nats is"),
     ({"seeds.data_seed": 3}, "differs: first_batch_hash is"),
     ({"seeds.task_seed": 3}, "differs: first_batch_hash is"),
     ({"task.config.n_nonzero": 1}, "differs: first_batch_hash is"),
@@ -147,7 +162,7 @@ LIES: list[tuple[dict[str, Any], str]] = [
     ({"architecture.config.n_layers": 2}, "differs: parameters is"),
     ({"parameters": 1}, "differs: parameters is"),
     ({"architecture.config.n_heads": 4}, "differs: first_loss_nats is"),
-    ({"architecture.config.embedding_std": 0.021}, "differs: first_loss_nats is"),
+    ({"architecture.config.embedding_std": 0.021}, "differs: init_hash is"),
     ({"flops_per_token": 1.0}, "differs: flops_per_token is"),
     ({"first_losses_nats": []}, "has 0 losses of its first steps, a run of 24 steps has 20"),
     ({"first_losses_nats": lambda losses: losses[:19]}, "has 19 losses of its first steps, a run of 24 steps has 20"),
@@ -161,7 +176,37 @@ LIES: list[tuple[dict[str, Any], str]] = [
     ({"task.config.wings": 2}, "cannot be replayed here: TypeError"),
     ({"optimizer.wings": 2}, "cannot be replayed here: TypeError"),
     ({"optimizer.lr": -1.0}, "cannot be replayed here: ValueError: optimizer.lr must be positive"),
-    ({"precision": "float3"}, "cannot be replayed here: ValueError"),
+    ({"precision": "float3"}, "precision 'float3' is not one of"),
+    ({"precision": "32"}, "precision '32' is not one of"),
+    ({"architecture.backend": "made-up"}, "differs: backend is 'made-up' in the record, it can be sdpa"),
+    ({"init_hash": "0" * 64}, "differs: init_hash is"),
+    ({"state_bytes": 64}, "differs: state_bytes is None here and 64 in the record"),
+    ({"chance_loss_nats": 0.6931}, "differs: chance_loss_nats is"),
+    ({"floor_loss_nats": None}, "differs: floor_loss_nats is"),
+    ({"floor_loss_nats": lambda floor: floor * 1.0001}, "differs: floor_loss_nats is"),
+    (
+        {"architecture.config.n_layers": 10**6},
+        "cannot be replayed here: BenchmarkError: too large: model.n_layers = 1,000",
+    ),
+    (
+        {"architecture.config.d_model": 10**5},
+        "cannot be replayed here: BenchmarkError: too large: model.d_model = 100,",
+    ),
+    ({"architecture.config.d_model": 65_536}, "cannot be replayed here: BenchmarkError: too large: "),
+    ({"architecture.config.mlp_ratio": 10**4, "architecture.config.d_model": 8192}, "cannot be replayed here: Bench"),
+    ({"protocol.eval_sequences": 10**9}, "cannot be replayed here: BenchmarkError: too large: data.eval_sequences"),
+    (
+        {"protocol.eval_sequences": 10**7},
+        "cannot be replayed here: BenchmarkError: too large: 80,000,000 tokens in the",
+    ),
+    ({"protocol.tokens_per_step": 8 * 10**6}, "cannot be replayed here: BenchmarkError: too large: 8,000,000 tokens"),
+    ({"task.config.n_states": 10**6}, "cannot be replayed here: BenchmarkError: too large: data.n_states = 1,000,000"),
+    (
+        {"task.config.n_states": 50_000, "protocol.tokens_per_step": 200_000},
+        "cannot be replayed here: BenchmarkError: too large: 200,000 tokens in a sequ",
+    ),
+    ({"task.config.state_size": 10**18}, "cannot be replayed here: BenchmarkError: too large: data.state_size"),
+    ({"architecture.config.wings": [1] * 1000}, "cannot be replayed here: BenchmarkError: too large: model.wings has"),
 ]
 
 
@@ -175,10 +220,10 @@ def test_what_a_record_may_not_say(lie: dict[str, Any], line: str, record: Recor
 
 
 def test_relative_difference() -> None:
-    assert _difference(0.5, 0.5) == _difference(0.0, 0.0) == 0.0
-    assert [_difference(0.625, 0.5), _difference(0.375, 0.5)] == [0.25, 0.25]
-    assert _difference(-0.4, 0.4) == 2.0
-    assert _difference(1e-9, 0.0) == float("inf")
+    assert relative(0.5, 0.5) == relative(0.0, 0.0) == 0.0
+    assert [relative(0.625, 0.5), relative(0.375, 0.5)] == [0.25, 0.25]
+    assert relative(-0.4, 0.4) == 2.0
+    assert relative(1e-9, 0.0) == relative(float("nan"), 1.0) == relative(1.0, float("nan")) == float("inf")
 
 
 @pytest.mark.train
@@ -260,3 +305,76 @@ def test_no_record_imports_anything(
         with pytest.raises(Mismatch):
             replay(change(record, **{where: name}))
     assert "module_of_a_stranger" not in sys.modules
+
+
+LONGER = ["--data.state_size=6", "--data.batch_size=32", "--data.eval_sequences=64"]
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of 160 steps, whose warm-up ends after 7."""
+    code, folder = fit([*LM, *LONGER], tmp_path_factory.mktemp("runs"), "a", 160, 20)
+    assert code == 0
+    return folder
+
+
+def of(folder: Path) -> dict[str, Any]:
+    """The columns of the curves of a run."""
+    return {name: list(column) for name, column in curves_of(folder).items() if name != "loss_by_position_nats"}
+
+
+@pytest.mark.train
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("lie", "seen"),
+    [
+        ({}, False),
+        ({"optimizer.warmup_steps": 9, "optimizer.lr": lambda lr: lr * 9 / 7}, True),
+        ({"optimizer.schedule": "cosine"}, True),
+        ({"optimizer.weight_decay": 0.03}, True),
+    ],
+)
+def test_what_shows_after_the_warm_up(longer: Path, lie: dict[str, Any], seen: bool) -> None:
+    """The slope of the warm-up is the record's, so the first steps say nothing; evaluations of 120 steps do."""
+    record = changed(record_of(longer), first_losses_nats=lambda losses: losses, **lie)
+    own = replay(changed(record_of(longer)), "trajectory", of(longer)).trajectory
+    assert own is not None and own.same_bits and own.until == 120 and own.steps == 120
+    if seen:
+        with pytest.raises(Mismatch, match="differs: "):
+            replay(record, "trajectory", of(longer))
+
+
+@pytest.mark.train
+@pytest.mark.slow
+def test_curves_that_are_changed_in_the_middle(longer: Path) -> None:
+    """On this machine the bits are those of the record until one value is not; then two runs say what may differ."""
+    record, curves = record_of(longer), of(longer)
+    whole = replay(record, "whole", curves).trajectory
+    assert whole is not None and whole.same_bits and whole.hits == {n: hit.step for n, hit in record.hits.items()}
+    last_bits = {**curves, "loss_nats": [loss * (1 + 3e-9) for loss in curves["loss_nats"]]}
+    near = replay(record, "trajectory", last_bits).trajectory
+    assert near is not None and not near.same_bits and near.until >= 60
+    curves["loss_nats"][3] *= 1 + 1e-3
+    with pytest.raises(Mismatch, match="differs: loss_nats at step 60 is"):
+        replay(record, "trajectory", curves)
+
+
+@pytest.mark.parametrize("name", ["gated_deltanet", "mamba", "mamba2", "mlp_mixer", "rwkv", "transformer"])
+def test_the_cost_is_known_before_anything_is_built(name: str) -> None:
+    """Parameters are exact, on a model of 20 GB that is not built."""
+    small, large = ({"model": {"class_path": name, "init_args": {"d_model": d, "n_layers": 2}}} for d in (64, 16_384))
+    data = {"data": {"class_path": "lm", "init_args": {"state_size": 8}}}
+    config = parse(small | data)
+    expected = sum(p.numel() for p in config.model.build(2, 15).parameters())
+    assert cost(config).parameters == expected
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=r"too large: [0-9,]+ parameters and a step take about"):
+        require_affordable(parse(large | data), 1, 1e9)
+    assert time.monotonic() - began < 20
+
+
+def test_what_takes_too_long_is_refused(record: Record) -> None:
+    config = config_of(record)
+    assert require_affordable(config, 10, 60.0).seconds(10, 8) < 60
+    with pytest.raises(ValueError, match="too slow: 10000000 steps and their evaluations take about"):
+        require_affordable(config, 10**7, 60.0)
