@@ -25,6 +25,7 @@ from benchmark.training.run import Run
 from benchmark.training.run import build as build_run
 from leaderboard.paths import user_path
 from leaderboard.records.record import Record
+from leaderboard.whole_files import CannotWrite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,6 +192,8 @@ def resume(folder: str | Path, *, progress: bool = True) -> Run:
 
 
 def _ended(run: Run, outcome: Outcome) -> Run:
+    if isinstance(outcome.error, CannotWrite):
+        raise BenchmarkError(str(outcome.error)) from outcome.error
     if outcome.error is not None:
         raise outcome.error
     if outcome.exit_code == 128 + signal.SIGINT:

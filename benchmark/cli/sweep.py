@@ -1,17 +1,18 @@
 """``python -m benchmark sweep``: many seeds of many architectures on many cells."""
 
-import sys
 from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
+from benchmark.config.errors import optional
 from benchmark.config.grid import parse_grid
 from benchmark.config.packaged import say_which
 from benchmark.config.plugins import load_plugins
 from benchmark.config.seeds import parse_seeds
 from benchmark.sweeps.sweep import SweepConfig, begin, carry_out
 from leaderboard.paths import user_path
+from leaderboard.streams import say
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -75,9 +76,10 @@ def run(args: Namespace) -> int:
 
     with Screen() as screen:
         driver = carry_out(config, screen)
-    print_summary(driver.progress, config.out)
+    with optional("the summary was not printed"):
+        print_summary(driver.progress, config.out)
     if driver.signum is not None:
-        print("interrupted: the same command goes on where it stopped", file=sys.stderr)
+        say("interrupted: the same command goes on where it stopped")
         return 128 + driver.signum
     return int(bool(driver.progress.failures))
 

@@ -3,9 +3,12 @@
 import difflib
 import os
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+
+from leaderboard.streams import flushed, say, secure_streams
+from leaderboard.whole_files import CannotWrite, root_of
 
 IN_USE = 4
 INTERRUPTED = 130
@@ -34,27 +37,47 @@ def reported(work: Callable[[], int]) -> int:
     works on the run, 130 for one that was interrupted before it began.
     """
     warnings.showwarning = _show_warning
+    secure_streams()
     try:
         code = work()
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # the reader (`| head`) has seen enough; Python would complain once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if (lost := flushed()) is None or isinstance(lost, BrokenPipeError):
+            return code
+        say(f"error: standard output: cannot be written: {lost.strerror}")
+        return code or 1
+    except BrokenPipeError:  # the reader (`| head`) has seen enough
+        flushed()
         return 0
     except (ValueError, OSError) as error:
         if os.environ.get(DEBUG) == "true" and not isinstance(error, InUse):
             raise
-        print(f"error: {reason(error)}", file=sys.stderr)
+        say(f"error: {reason(error)}")
         if isinstance(error, InUse):
             return IN_USE
         return 2 if isinstance(error, ValueError) and not isinstance(error, Damaged) else 1
     except KeyboardInterrupt:
-        print("interrupted before the run began", file=sys.stderr)
+        say("interrupted before the run began")
         return INTERRUPTED
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *args: object, **kwargs: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    say(f"warning: {message}")
+
+
+class optional(AbstractContextManager[None]):
+    """Whatever goes wrong inside the block is a warning: nothing that a run could do without may fail it.
+
+    Args:
+        what: is missing then, for the warning.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __exit__(self, kind: object, error: BaseException | None, *args: object) -> bool:
+        """Warn of any exception but those that end a process."""
+        if isinstance(error, Exception):
+            warnings.warn(f"{self.what}: {said(root_of(error))[:300]}", stacklevel=2)
+        return isinstance(error, Exception)
 
 
 OWNED = {
@@ -139,6 +162,8 @@ def reason(error: Exception) -> str:
     ):  # of a part of a record; not imported for its sake alone
         problem = error.errors(include_url=False, include_input=False)[0]  # type: ignore[attr-defined]
         return f"{'.'.join(map(str, problem['loc'])) or 'configuration'}: {problem['msg']}"
+    if isinstance(error, OSError) and error.filename and type(error).__str__ is OSError.__str__:
+        return f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split())
     match = re.search(r"Errors: - (.*) - Expected a <class 'NoneType'>", text)
     return match[1] if match else text
@@ -147,7 +172,17 @@ def reason(error: Exception) -> str:
 def said(error: Exception) -> str:
     """Type and message of an exception, on one line; the message alone if it is an AssertionError with one."""
     text = " ".join(str(error).split())
-    return text if type(error) is AssertionError and text else f"{type(error).__name__}: {text}".removesuffix(": ")
+    return (
+        text
+        if isinstance(error, CannotWrite) or (type(error) is AssertionError and text)
+        else f"{type(error).__name__}: {text}".removesuffix(": ")
+    )
+
+
+def line_of(error: Exception) -> str:
+    """Type and message of an exception, on one line; the message alone where that says all there is."""
+    text = str(error) if isinstance(error, CannotWrite) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
 
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> str:

@@ -1,6 +1,5 @@
 """Display of a sweep for people: a live table in a terminal, plain lines anywhere else."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +11,19 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.config.errors import optional
 from benchmark.sweeps.engines.worker import LOG
 from benchmark.sweeps.plan import Unit
 from benchmark.sweeps.progress import CellProgress, Progress, duration
 from benchmark.training.display.terminal import is_live
+from leaderboard.streams import say
 
 REFRESH_S = 0.4
 OTHER_LINES = 8
 """Lines of the terminal that are not rows of the table."""
+
+
+_UNSEEN = "the progress of the sweep is not shown"
 
 
 class Display(Protocol):
@@ -48,29 +52,33 @@ class Screen:
         self._shown_at = 0.0
 
     def __enter__(self) -> "Screen":
-        if is_live(self.console):
-            self._live.start()
+        with optional(_UNSEEN):
+            if is_live(self.console):
+                self._live.start()
         return self
 
     def __exit__(self, *args: object) -> None:
-        self._live.stop()
+        with optional(_UNSEEN):
+            self._live.stop()
 
     def show(self, progress: Progress, slots: int) -> None:
         """Draw the table again, if it is time."""
         now = time.monotonic()
         if self._live.is_started and now - self._shown_at >= REFRESH_S:
             self._shown_at = now
-            table = table_of(progress, self.console.height - OTHER_LINES)
-            self._live.update(Group(table, Text(_footer(progress, slots))), refresh=True)
+            with optional(_UNSEEN):
+                table = table_of(progress, self.console.height - OTHER_LINES)
+                self._live.update(Group(table, Text(_footer(progress, slots))), refresh=True)
 
     def ended(self, progress: Progress, unit: Unit, what: str) -> None:
         """A line, where there is no table."""
         if not self._live.is_started:
-            print(f"{progress.ended}/{progress.n}  {unit.folder}: {what}", file=sys.stderr, flush=True)
+            say(f"{progress.ended}/{progress.n}  {unit.folder}: {what}")
 
     def note(self, line: str) -> None:
         """A line above the table."""
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        with optional(_UNSEEN):
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class Silent:

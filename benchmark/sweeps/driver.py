@@ -15,8 +15,10 @@ from benchmark.sweeps.engines.engine import Ended, Engine
 from benchmark.sweeps.plan import Plan, PlanEntry, Unit
 from benchmark.sweeps.progress import Progress
 from benchmark.sweeps.state import outcome
-from benchmark.training.folder.lock import LOCK, is_taken, take
+from benchmark.training.folder.layout import CONFIG
+from benchmark.training.folder.lock import LOCK, clear_leftovers, is_taken, take
 from leaderboard.records.record import Record
+from leaderboard.whole_files import require_room, writing
 
 MOST_RETRIES = 3
 POLL_S = 0.25
@@ -60,9 +62,14 @@ class Driver:
         return [self._records[unit] for unit in self._entries if unit in self._records]
 
     def run(self) -> None:
-        """Work until every unit has ended, or a signal comes."""
-        try:
-            with self._signals():
+        """Work until every unit has ended, or a signal comes.
+
+        Raises:
+            CannotWrite: if the disk is full, or the folder of the sweep is gone: the same sweep goes on later.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        with self._signals():
+            try:
                 self._look()
                 while self.signum is None and (self._pending or self._elsewhere or self._running):
                     self._fill()
@@ -74,10 +81,10 @@ class Driver:
                         time.sleep(POLL_S)
                 if self.signum is not None and self._running:
                     self.display.note(f"ending {len(self._running)} runs in order (again: at once)")
-        finally:
-            self.engine.close()
-            for unit in list(self._running):
-                self._left(unit)
+            finally:
+                self.engine.close()
+                for unit in list(self._running):
+                    self._left(unit)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -104,9 +111,11 @@ class Driver:
     def _look(self) -> None:
         """Count what has ended before."""
         for unit in list(self._pending):
-            entry = self._entries[unit]
+            entry, folder = self._entries[unit], self.out / unit.folder
             try:
-                record = outcome(self.out / unit.folder, unit, entry.identity_of(unit.seed))
+                if folder.is_dir() and not (is_taken(self._claim_of(folder)) or is_taken(folder / LOCK)):
+                    clear_leftovers(folder)
+                record = outcome(folder, unit, entry.identity_of(unit.seed))
             except (ValueError, OSError) as error:
                 self._pending.remove(unit)
                 self._failed(entry, unit, str(error))
@@ -145,8 +154,10 @@ class Driver:
         claim = None
         try:
             if (record := outcome(folder, unit, entry.identity_of(unit.seed))) is None:
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                claim = take(folder.parent / f".{folder.name}{LOCK}")
+                with writing(folder / CONFIG):
+                    self.out.stat()  # once removed, it must not come back half
+                    folder.parent.mkdir(parents=True, exist_ok=True)
+                claim = take(self._claim_of(folder))
                 if claim is None or is_taken(folder / LOCK):
                     self._elsewhere[unit] = time.monotonic()
                     return
@@ -163,6 +174,11 @@ class Driver:
         finally:
             if claim is not None:
                 claim.close()
+
+    @staticmethod
+    def _claim_of(folder: Path) -> Path:
+        """The file that is locked by the driver that runs a unit."""
+        return folder.parent / f".{folder.name}{LOCK}"
 
     def _end(self, unit: Unit, ended: Ended, reason: str) -> None:
         """A unit is no longer running."""
@@ -199,6 +215,7 @@ class Driver:
         self.display.ended(self.progress, unit, record.status + ("" if step is None else f" at step {step}"))
 
     def _failed(self, entry: PlanEntry, unit: Unit, reason: str) -> None:
+        require_room(self.out)  # or all the others would fail like this one
         reason = " ".join(reason.split())
         self.progress.fail(entry, unit, reason)
         self.display.ended(self.progress, unit, f"failed: {reason}")

@@ -1,6 +1,5 @@
 """State of a unit's run folder: nothing yet, a run to go on with, its outcome, or something else."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from benchmark.config.yaml_text import from_text, text_of
 from benchmark.sweeps.plan import Unit
 from benchmark.training.folder.layout import CONFIG, finished_record
 from leaderboard.records.record import Record
+from leaderboard.whole_files import write_whole
 
 DECIDE = ("model", "data", "protocol", "optimizer", "seed", *SEEDS, "suite", "cell")
 """Parts of a configuration that decide what a run is; where it runs and what it shows may change."""
@@ -65,9 +65,7 @@ def make_folder(folder: Path, unit: Unit) -> None:
     check_config(folder, unit)
     if not (folder / CONFIG).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{CONFIG}.tmp"
-        temporary.write_text(unit.config, encoding="utf-8")
-        os.replace(temporary, folder / CONFIG)
+        write_whole(folder / CONFIG, unit.config.encode())
 
 
 def _flat(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import platform
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.machinery import all_suffixes
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from architectures import SequenceModel
+from benchmark.config.errors import optional
 from benchmark.metrics.held_out import next_token_loss
 from datamodules import Task
 from leaderboard.records.record import Git, Hardware
@@ -34,12 +36,15 @@ PACKAGES = ("emergence-benchmark", "torch", "lightning", "torchmetrics", "numpy"
 
 def hardware(device: torch.device) -> Hardware:
     """The device that trains, by its own name, and the processor around it."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    memory = (
-        torch.cuda.get_device_properties(device).total_memory
-        if device.type == "cuda"
-        else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    )
+    name, memory = device.type, None
+    with optional("the machine is not told by name"):
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    with suppress(Exception):  # not every system tells
+        memory = (
+            torch.cuda.get_device_properties(device).total_memory
+            if device.type == "cuda"
+            else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        )
     return Hardware(
         device=device.type, name=name, cores=usable_cores(), threads=torch.get_num_threads(), memory_bytes=memory
     )
@@ -52,11 +57,11 @@ def usable_cores() -> int:
 
 def _processor() -> str:
     """Model name of the CPU."""
-    if Path("/proc/cpuinfo").exists():
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    return platform.processor() or platform.machine() or "unknown"
 
 
 def versions() -> dict[str, str]:
@@ -104,7 +109,7 @@ def read_git(root: Path) -> Git:
             return Git(commit=None, dirty=None)  # installed somewhere inside another project's checkout
         changed = bool(git("status", "--porcelain", "--untracked-files=no"))
         files = git("ls-files", "-v", "--cached", "--others", "-z", "--", *_ROOMS).split("\0")
-    except (OSError, ValueError, subprocess.SubprocessError):
+    except Exception:  # whatever keeps a program from running; no checkout is the common case
         return Git(commit=None, dirty=None)
     return Git(commit=commit, dirty=changed or any(_is_unseen(root, line) for line in files if line))
 
@@ -159,9 +164,11 @@ def _flops(model: SequenceModel, tokens: Tensor) -> int:
     return int(counter.get_total_flops())
 
 
-def peak_memory_bytes(device: torch.device) -> int:
-    """Largest memory so far: allocated on a CUDA device, resident in the whole process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """Largest memory so far: allocated on a CUDA device, resident in the whole process on a CPU; None if unknown."""
+    with suppress(Exception):  # not every system tells
+        if device.type == "cuda":
+            return torch.cuda.max_memory_allocated(device)
+        unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB elsewhere
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return None

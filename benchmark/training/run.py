@@ -15,7 +15,7 @@ import torch
 from lightning import Callback, Trainer
 
 from architectures import SequenceModel
-from benchmark.config.errors import BenchmarkError, Damaged, said
+from benchmark.config.errors import BenchmarkError, Damaged, line_of, said
 from benchmark.config.identity import RunIdentity
 from benchmark.config.parser import built_trainer_options, to_yaml
 from benchmark.config.run_config import RunConfig
@@ -44,6 +44,7 @@ from benchmark.training.processes import check_shares, end_others, is_rank_zero,
 from benchmark.training.trainer import make_trainer, quiet
 from datamodules import Split, Task, TaskDataModule
 from leaderboard.records.record import Record, read_record
+from leaderboard.whole_files import first_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,7 +192,7 @@ class Run:
             ValueError: if the run cannot be made: a mistake in options of the trainer, a checkpoint of another run, a
                 folder that exists already, a run that has been trained. Nothing is left behind then.
             InUse: if another process works in the run folder.
-            OSError: if the record cannot be written.
+            CannotWrite: if the record cannot be written.
         """
         if self.outcome is not None:
             raise BenchmarkError(
@@ -274,8 +275,8 @@ class Run:
             except Exception as error:
                 if resume_from is not None and not checkpointer.begun:
                     raise Damaged(f"{resume_from}: training cannot go on from it: {said(error)}") from error
-                message = " ".join(f"{type(error).__name__}: {error}".split())
-                return Outcome(write("error", message), 1, error)
+                with first_of(error):
+                    return Outcome(write("error", line_of(error)), 1, error)
             records = write(None, None)
             return Outcome(records, DIVERGED if any(record.status == "diverged" for record in records) else 0)
 

@@ -11,6 +11,7 @@ from lightning import Callback, Trainer
 
 from benchmark.config.identity import RunIdentity
 from benchmark.config.protocol import Protocol
+from benchmark.training.display.harmless import harmless, quiet_writers
 from benchmark.training.folder.checkpoint import SealedCheckpoints
 
 
@@ -19,7 +20,7 @@ def quiet() -> Iterator[None]:
     """Without Lightning's advice: what it says of devices and workers does not apply, or is in the record."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    with quiet_writers(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\.|torch\.utils\.tensorboard|tensorboard")
         for logger in loggers:
             logger.setLevel(logging.WARNING)
@@ -51,7 +52,7 @@ def make_trainer(
     """
     if options.get("logger") in (None, True):
         options = options | {"logger": _tensorboard(folder, identity)}
-    return Trainer(
+    trainer = Trainer(
         **{name: value for name, value in options.items() if name not in {"callbacks", "plugins"}},
         plugins=[*_listed(options.get("plugins")), SealedCheckpoints()],
         callbacks=[*_listed(options.get("callbacks")), *callbacks],
@@ -64,6 +65,9 @@ def make_trainer(
         enable_model_summary=False,
         default_root_dir=folder,
     )
+    for logger in trainer.loggers:
+        harmless(logger, folder)
+    return trainer
 
 
 def _listed(given: Any) -> list[Any]:
@@ -76,5 +80,6 @@ def _tensorboard(folder: Path | None, identity: RunIdentity | None) -> Any:
 
     assert folder is not None and identity is not None
     logger = TensorBoardLogger(folder, name="", version="")
+    harmless(logger, folder)
     logger.log_hyperparams(identity.flat())
     return logger

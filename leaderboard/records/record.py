@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -45,6 +44,7 @@ from leaderboard.records.fields import (
 )
 from leaderboard.records.plain_text import shown
 from leaderboard.records.upgrade import CURRENT, parse, upgrade
+from leaderboard.whole_files import write_whole
 
 __all__ = [
     "Architecture",
@@ -254,6 +254,7 @@ def write_record(path: str | Path, record: Record) -> None:
 
     Raises:
         ValueError: the file holds the outcome of another run (outcomes are never replaced), or is no valid record.
+        CannotWrite: the file cannot be written.
     """
     path = Path(path)
     if path.exists():
@@ -261,12 +262,4 @@ def write_record(path: str | Path, record: Record) -> None:
         if old.status in FINAL_STATUSES and old.run_id != record.run_id:
             raise ValueError(f"{path}: holds the {old.status} record of another run, which is never replaced")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")  # same folder: os.replace must not cross file systems
-    try:
-        with open(temporary, "wb") as file:
-            file.write(_text(record))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, _text(record))

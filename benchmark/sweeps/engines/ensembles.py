@@ -15,12 +15,13 @@ from benchmark.config.seeds import parse_seeds
 from benchmark.config.yaml_text import from_text, read_yaml, to_text
 from benchmark.sweeps.engines.engine import Ended, Engine
 from benchmark.sweeps.engines.local import ended, last_line
-from benchmark.sweeps.engines.server import context, start_server, without_main_file
+from benchmark.sweeps.engines.server import start_process, start_server
 from benchmark.sweeps.engines.worker import GRACE_S, LOG, work_on
 from benchmark.sweeps.plan import Unit
 from benchmark.sweeps.state import check_config
 from benchmark.training.folder.checkpoint import CHECKPOINT, PREVIOUS
 from benchmark.training.folder.layout import CONFIG, finished_record, seed_folder
+from leaderboard.whole_files import write_whole
 
 MOST_SEEDS = 128
 """In one ensemble."""
@@ -101,9 +102,7 @@ class EnsembleEngine(Engine):
             if left := [unit for unit in self._waiting.pop(folder) if unit not in units]:
                 self._waiting[folder] = left
             device = self._free.pop()
-            process = context().Process(target=work_on, args=((self.out / folder).resolve(), device))
-            with without_main_file():
-                process.start()
+            process = start_process(work_on, (self.out / folder).resolve(), device)
             self._jobs.append(_Job(process, device, units))
 
     def _write_config(self, folder: Path, units: list[Unit]) -> list[Unit]:
@@ -119,10 +118,8 @@ class EnsembleEngine(Engine):
             (folder / name).unlink(missing_ok=True)
         config = from_text(units[0].config)
         config |= {"seed": 0, "seeds": ",".join(map(str, seeds))}
-        temporary = folder / f".{CONFIG}.tmp"
         folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(to_text(config), encoding="utf-8")
-        os.replace(temporary, path)
+        write_whole(path, to_text(config).encode())
         return units
 
     def _results(self, job: _Job, over: bool) -> list[tuple[Unit, Ended, str]]:

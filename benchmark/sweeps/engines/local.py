@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmark.config.errors import IN_USE
 from benchmark.sweeps.engines.engine import Ended, Engine
-from benchmark.sweeps.engines.server import context, start_server, without_main_file
+from benchmark.sweeps.engines.server import start_process, start_server
 from benchmark.sweeps.engines.worker import GRACE_S, LOG, work
 from benchmark.sweeps.plan import Unit
 from benchmark.sweeps.state import make_folder
@@ -49,10 +49,7 @@ class LocalEngine(Engine):
         """
         folder = self.out / unit.folder
         make_folder(folder, unit)
-        process = context().Process(target=work, args=(folder.resolve(),))
-        with without_main_file():
-            process.start()
-        self._running[process] = unit
+        self._running[start_process(work, folder.resolve())] = unit
 
     def wait(self, timeout_s: float) -> list[tuple[Unit, Ended, str]]:
         """The units that ended, see `Engine`."""
@@ -70,6 +67,8 @@ class LocalEngine(Engine):
             record = finished_record(folder)
         except ValueError as error:
             return Ended.FAILED, str(error)
+        if not folder.is_dir():
+            return Ended.FAILED, f"{folder}: the folder is gone"
         if record is not None:  # whatever happened to the process after it was written
             return Ended.DONE, record.status
         return ended(code, last_line(folder / LOG))
@@ -100,7 +99,8 @@ def ended(code: int, said: str) -> tuple[Ended, str]:
     if code == IN_USE:
         return Ended.BUSY, "is in use by another process"
     if code < 0:
-        return Ended.LOST, f"killed by {signal.Signals(-code).name}"
+        known = {signum.value: signum.name for signum in signal.Signals}
+        return Ended.LOST, f"killed by {known.get(-code, f'signal {-code}')}"
     if code in {_LOST, 128 + signal.SIGTERM, 128 + signal.SIGINT}:
         return Ended.LOST, "ended from outside"
     return Ended.FAILED, said or f"exit code {code}"

@@ -22,9 +22,12 @@ def work(folder: Path) -> None:
     A run whose checkpoint is damaged begins anew, and says so in its log.
     """
     os.setsid()  # Ctrl-C in the terminal is for the driver, which ends its runs in order
-    with open(folder / LOG, "ab", buffering=0) as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+    try:
+        with open(folder / LOG, "ab", buffering=0) as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+    except OSError:  # the driver finds out why; here nobody reads what is said
+        sys.exit(1)
     faulthandler.enable()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,11 +1,15 @@
 """The picture of a run: its losses and its emergence over training steps."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import altair as alt
 import pandas as pd
 
 from leaderboard.records.record import Record
+from leaderboard.whole_files import write_whole
 
 _WIDTH, _HEIGHT = 640, 220
 _MOST_LINES = 32
@@ -13,6 +17,12 @@ _MOST_LINES = 32
 
 _MOST_POINTS = _WIDTH
 """Points of a line: more than one per pixel cannot be seen, and 32 lines of 10,000 points take a minute to draw."""
+
+_CONVERT = """
+import sys, vl_convert
+sys.stdout.buffer.write(vl_convert.vegalite_to_png(sys.stdin.read(), scale=2))
+"""
+_PATIENCE_S = 300.0
 
 _STEP = alt.X("step:Q", title="optimizer step", scale=alt.Scale(nice=False))
 
@@ -26,7 +36,8 @@ def write_curves_plot(path: Path, record: Record, curves: pd.DataFrame) -> None:
         curves: one row per evaluation, as `recorder.curves_table` makes it.
 
     Raises:
-        OSError: if the picture cannot be written.
+        RuntimeError: if it cannot be drawn.
+        CannotWrite: if it cannot be written.
     """
     curves = _thinned(curves)
     task = ", ".join(f"{name} {value}" for name, value in record.task.config.items())
@@ -41,8 +52,7 @@ def write_curves_plot(path: Path, record: Record, curves: pd.DataFrame) -> None:
     )
     panels = [_loss(record, curves), _positions(record, curves), _targets(record, curves)]
     chart = alt.vconcat(*panels, title=title).configure_view(stroke=None).configure_axis(grid=False)
-    png = _png(chart)
-    path.write_bytes(png)
+    write_whole(path, _png(chart))
 
 
 def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
@@ -54,11 +64,24 @@ def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def _png(chart: alt.VConcatChart) -> bytes:
-    import vl_convert
+    """The picture, drawn by another process: the library ends the one in which it does not find the memory it wants.
 
+    Raises:
+        RuntimeError: if that process has failed.
+    """
     # Altair refuses more than 5,000 rows by default; the number of points is bounded here already.
     with alt.data_transformers.enable("default", max_rows=None):
-        return vl_convert.vegalite_to_png(chart.to_dict(), scale=2)
+        content = json.dumps(chart.to_dict()).encode()
+    # In a session of its own, so that Ctrl-C does not end it: it takes a second.
+    command = [sys.executable, "-P", "-c", _CONVERT]
+    done = subprocess.run(
+        command, input=content, capture_output=True, timeout=_PATIENCE_S, start_new_session=True, check=False
+    )
+    if done.returncode < 0:
+        raise RuntimeError(f"the process that draws was ended by signal {-done.returncode}")
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode(errors="replace").strip().rpartition("\n")[2])
+    return done.stdout
 
 
 def _hits(record: Record) -> alt.Chart:

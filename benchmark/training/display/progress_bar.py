@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -11,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 import datamodules
+from benchmark.config.errors import optional
 from benchmark.training.display.terminal import is_live
 from benchmark.training.module import EmergenceModule
 
@@ -33,8 +36,24 @@ def bars(task: datamodules.Task, tokens_per_step: int, eval_every: int, plain: b
     """
     primary = next(target.metric for target in task.targets if target.name == task.primary)
     headline = "accuracy" if primary.startswith("loss") else primary
-    bar = EmergenceProgressBar(tokens_per_step, eval_every, headline, plain=plain)
-    return [bar] if bar.is_seen else []
+    with optional("no progress is shown"):
+        bar = EmergenceProgressBar(tokens_per_step, eval_every, headline, plain=plain)
+        return [bar] if bar.is_seen else []
+    return []
+
+
+def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
+    """A hook of the bar whose first error is a warning, and the end of the bar."""
+
+    @wraps(hook)
+    def called(bar: "EmergenceProgressBar", *args: Any, **kwargs: Any) -> None:
+        if not bar.has_failed:
+            bar.has_failed = True
+            with optional("no progress is shown from here on"):
+                hook(bar, *args, **kwargs)
+                bar.has_failed = False
+
+    return called
 
 
 class EmergenceProgressBar(ProgressBar):
@@ -51,7 +70,7 @@ class EmergenceProgressBar(ProgressBar):
         super().__init__()
         self._wants_lines = plain
         self.tokens_per_step, self.eval_every, self.headline = tokens_per_step, eval_every, headline
-        self.enabled = True
+        self.enabled, self.has_failed = True, False
         self._progress: Progress | None = None
         self._console = self.make_console()
         self._shown_at = 0.0
@@ -79,6 +98,7 @@ class EmergenceProgressBar(ProgressBar):
         """The opposite of `disable`."""
         self.enabled = True
 
+    @_harmless
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
         self._started, self._first_step = time.perf_counter(), trainer.global_step
@@ -113,6 +133,7 @@ class EmergenceProgressBar(ProgressBar):
             return ""
         return f"{self.headline.replace('_', ' ')} {pl_module.evaluation.metrics[self.headline]:.2f}"
 
+    @_harmless
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -122,6 +143,7 @@ class EmergenceProgressBar(ProgressBar):
             self._shown_at = now
             self._progress.update(self._bar, completed=trainer.global_step, loss=outputs["loss"].item(), refresh=True)
 
+    @_harmless
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the new evaluation."""
         if trainer.state.fn != "fit" or trainer.sanity_checking or not self.enabled:
@@ -141,10 +163,12 @@ class EmergenceProgressBar(ProgressBar):
                 flush=True,
             )
 
+    @_harmless
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the bar at where the run ended."""
         self._close(trainer.global_step)
 
+    @_harmless
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """The terminal must not keep a live bar."""
         self._close(trainer.global_step)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmark.config.errors import optional
 from benchmark.training.folder.checkpoint import CHECKPOINT
 from benchmark.training.folder.layout import CONFIG, CURVES, PICTURE, RECORD
 from benchmark.training.folder.outcome import Outcome
@@ -15,6 +16,8 @@ from benchmark.training.loading import resume
 from benchmark.training.module import EmergenceModule
 from benchmark.training.processes import ignore_interrupts_beside_the_first, is_rank_zero
 from leaderboard.records.record import Hit, Record
+from leaderboard.streams import flushed, say
+from leaderboard.whole_files import CannotWrite
 
 
 def resume_and_print(folder: Path, begin_anew: bool = False) -> int:
@@ -43,8 +46,20 @@ def print_outcome(outcome: Outcome, folder: Path | None) -> None:
         folder: its run folder.
     """
     assert folder is not None
-    if outcome.error is not None:
-        traceback.print_exception(outcome.error)
+    if outcome.error is not None and not isinstance(outcome.error, CannotWrite):
+        with optional("standard error"):
+            traceback.print_exception(outcome.error)
+    with optional("the summary was not printed"):
+        _print_ends(outcome, folder)
+        sys.stdout.flush()
+    flushed()
+    for error in dict.fromkeys(record.error for record in outcome.records):
+        if outcome.exit_code and error:
+            status = next(record.status for record in outcome.records if record.error == error)
+            say(f"error: run ended as {status}: {error}")
+
+
+def _print_ends(outcome: Outcome, folder: Path) -> None:
     console = Console()
     if (folder / RECORD).exists():
         _print_run(outcome.records[0], folder, console)
@@ -54,10 +69,6 @@ def print_outcome(outcome: Outcome, folder: Path | None) -> None:
     interrupted = any(record.status == "interrupted" for record in outcome.records)
     if interrupted:
         console.print(f"{'go on':>13}: python -m benchmark resume {folder}", soft_wrap=True, highlight=False)
-    for error in dict.fromkeys(record.error for record in outcome.records):
-        if outcome.exit_code and error:
-            status = next(record.status for record in outcome.records if record.error == error)
-            print(f"error: run ended as {status}: {error}", file=sys.stderr)
 
 
 def _print_run(record: Record, folder: Path, console: Console) -> None:

@@ -18,4 +18,6 @@ def is_live(console: Console) -> bool:
 def tracked(items: Collection[Item], what: str) -> Iterable[Item]:
     """The items, with a bar in the terminal while they are gone through."""
     console = Console(stderr=True)
-    return track(items, what, console=console, transient=True, disable=not is_live(console))
+    if not is_live(console):
+        return items
+    return track(items, what, console=console, transient=True)

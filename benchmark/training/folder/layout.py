@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import socket
 from datetime import datetime
 from pathlib import Path
 
 from benchmark.config.errors import BenchmarkError
+from benchmark.training.folder.lock import LOCK, clear_leftovers, is_alive, is_taken
 from leaderboard.records.record import FINAL_STATUSES, Record, read_record
+from leaderboard.whole_files import OF_THE_MACHINE, TEMPORARY, CannotWrite, write_whole
 
 CONFIG, RECORD, CURVES, PICTURE = "config.yaml", "record.json", "curves.parquet", "curves.png"
 KEPT = "checkpoints"
@@ -20,18 +23,23 @@ def create_run_folder(root: Path, task: str, architecture: str, name: str | None
 
     Raises:
         ValueError: if the folder exists already, or it cannot be made.
+        CannotWrite: if the disk is full or the like.
     """
     parent = root / task / architecture
     stem = name or datetime.now().strftime("%Y%m%d-%H%M%S")
-    fresh = parent / f".{stem}.{os.getpid()}"
+    fresh = parent / f"{_fresh()}{os.getpid()}"
     try:
-        fresh.mkdir(parents=True)
-        (fresh / CONFIG).write_text(config, encoding="utf-8")
+        parent.mkdir(parents=True, exist_ok=True)
+        _clear_beside(parent)
+        fresh.mkdir()
+        write_whole(fresh / CONFIG, config.encode())
         for attempt in range(1, 1000 if name is None else 2):
             folder = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
             if _moved(fresh, folder):
                 return folder
     except OSError as error:
+        if error.errno in OF_THE_MACHINE:
+            raise CannotWrite(parent / stem, error, len(config)) from error
         raise ValueError(f"cannot make a run folder in {parent}: {error.strerror}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -39,6 +47,21 @@ def create_run_folder(root: Path, task: str, architecture: str, name: str | None
         f"run folder {parent / stem} exists already: choose another --name, or continue it with"
         f" python -m benchmark resume {parent / stem}"
     )
+
+
+def _fresh() -> str:
+    """Beginning of the name of a folder that a process of this machine is making; its number follows."""
+    return f".new.{socket.gethostname()[:40]}."
+
+
+def _clear_beside(parent: Path) -> None:
+    """Remove what killed processes have left among run folders: unfinished folders, and files in those of others."""
+    for path in parent.glob(f"{_fresh()}*"):
+        if (number := path.name.rpartition(".")[2]).isdecimal() and not is_alive(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
+    for folder in {path.parent for path in parent.glob(f"*/{TEMPORARY}")}:
+        if not is_taken(folder / LOCK):
+            clear_leftovers(folder)
 
 
 def _moved(folder: Path, target: Path) -> bool:

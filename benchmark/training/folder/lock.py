@@ -2,13 +2,15 @@
 
 import errno
 import fcntl
+import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from benchmark.config.errors import InUse
+from leaderboard.whole_files import TEMPORARY
 
 LOCK = ".lock"
 """In a run folder: held by whoever trains there."""
@@ -50,9 +52,28 @@ def is_taken(path: Path) -> bool:
     return False
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # one of another user
+        return True
+    return True
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove the temporary files of killed processes from a run folder that nobody works in."""
+    for pattern in (TEMPORARY, f"*/{TEMPORARY}", f"*/*/{TEMPORARY}"):
+        for path in folder.glob(pattern):
+            with suppress(OSError):
+                path.unlink()
+
+
 @contextmanager
 def training_in(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder.
+    """Hold the lock of a run folder, and clear it of what killed processes have left.
 
     Raises:
         InUse: if another process holds it.
@@ -61,4 +82,5 @@ def training_in(folder: Path) -> Iterator[None]:
     if file is None:
         raise InUse(f"{folder}: is in use by another process")
     with file:
+        clear_leftovers(folder)
         yield

@@ -5,15 +5,14 @@ Shape letters: E seeds, N steps.
 
 import hashlib
 import math
-import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning import Callback, LightningModule, Trainer
 
+from benchmark.config.errors import optional
 from benchmark.training import environment
 from benchmark.training.folder.checkpoint import CHECKPOINT, save_weights
 from benchmark.training.folder.layout import CONFIG, CURVES, PICTURE, RECORD, finished_record, kept_checkpoint
@@ -32,6 +31,7 @@ from leaderboard.records.record import (
     read_record,
     write_record,
 )
+from leaderboard.whole_files import write_whole, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,8 @@ class Recorder(Callback):
         """Count the operations of a step; leave out the seeds that had ended before the run was cut short."""
         assert isinstance(pl_module, EmergenceModule)
         self._module, self._one_process = pl_module, trainer.world_size == 1
-        self.flops_per_token = environment.flops_per_token(pl_module.model_of(pl_module.seeds[0]), pl_module.task)
+        with optional("floating-point operations are not counted"):
+            self.flops_per_token = environment.flops_per_token(pl_module.model_of(pl_module.seeds[0]), pl_module.task)
         for log in self.logs.values():
             if log.config is not None:
                 log.record = finished_record(log.folder)
@@ -164,7 +165,9 @@ class Recorder(Callback):
                 self.logs[seed].take(step, evaluation)
             if self.keep_every is not None and step % self.keep_every == 0 and is_rank_zero():
                 path = kept_checkpoint(self.logs[seed].folder, step)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                with writing(path):
+                    for folder in (self.logs[seed].folder, path.parent):
+                        folder.mkdir(exist_ok=True)
                 save_weights(path, pl_module.model_of(seed), self.logs[seed].identity, step)
         self._end(trainer, pl_module)
         for log in self._live(pl_module):
@@ -192,7 +195,7 @@ class Recorder(Callback):
             error: what to say of it.
 
         Raises:
-            OSError: if a file cannot be written.
+            CannotWrite: if a file cannot be written.
         """
         if self._one_process:  # others may not get here
             self._look(None, module)
@@ -207,23 +210,30 @@ class Recorder(Callback):
         log.train_clock(running=False)
         if log.diverged is not None:
             status, error = "diverged", log.diverged
-        if log.config is not None:
-            log.folder.mkdir(exist_ok=True)
-            (log.folder / CONFIG).write_text(log.config, encoding="utf-8")
-            save_weights(log.folder / CHECKPOINT, module.model_of(seed), log.identity, log.step)
         path = log.folder / RECORD
+        if log.config is not None:
+            with writing(path):
+                log.folder.mkdir(exist_ok=True)
+            write_whole(log.folder / CONFIG, log.config.encode())
+            save_weights(log.folder / CHECKPOINT, module.model_of(seed), log.identity, log.step)
+        with writing(path):
+            log.folder.stat()  # or it would come back half
         if path.exists() and read_record(path).status not in FINAL_STATUSES:
             path.unlink()  # it speaks of the curves that are replaced now
         curves = table = None
         if log.curves:
             table = curves_table(log.curves)
             content = table.to_parquet(None, index=False)
-            (log.folder / CURVES).write_bytes(content)
+            write_whole(log.folder / CURVES, content)
             curves = CurvesFile(file=CURVES, sha256=hashlib.sha256(content).hexdigest())
-        log.record = self._record(module, seed, status or log.outcome(), error, curves)
-        write_record(path, log.record)
+        record = self._record(module, seed, status or log.outcome(), error, curves)
+        write_record(path, record)
+        log.record = record
         if table is not None and self.picture:
-            _draw(log.folder / PICTURE, log.record, table)
+            with optional(f"{log.folder / PICTURE}: the picture was not drawn"):
+                from benchmark.training.display import picture
+
+                picture.write_curves_plot(log.folder / PICTURE, record, table)
 
     def _record(
         self, module: EmergenceModule, seed: int, status: str, error: str | None, curves: CurvesFile | None
@@ -313,17 +323,6 @@ def log_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:
 def _final(row: Mapping[str, Any]) -> Final:
     own = {k: v for k, v in row.items() if k not in {"step", "loss_by_position_nats", *_COMMON}}
     return Final(step=row["step"], **{name: row[name] for name in _COMMON}, task_metrics=own)
-
-
-def _draw(path: Path, record: Record, curves: "pd.DataFrame") -> None:
-    """Draw the curves of a recorded run; a failure is a warning, since the record is what counts."""
-    try:
-        from benchmark.training.display import picture
-
-        picture.write_curves_plot(path, record, curves)
-    except Exception as error:  # of any library on the way to a PNG
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        warnings.warn(f"{path}: the picture was not drawn: {reason}", stacklevel=2)
 
 
 def curves_table(curves: list[dict[str, Any]]) -> "pd.DataFrame":

@@ -11,12 +11,14 @@ import re
 import stat
 import struct
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
 from benchmark.config.errors import Damaged
+from leaderboard.whole_files import writing
 
 _SEAL = b"emergence-benchmark sha256 "
 _DIGEST = 64  # hexadecimal digits
@@ -32,18 +34,20 @@ def write_sealed(path: Path, content: Any) -> None:
     Nothing is written anywhere but in the file's own folder.
 
     Raises:
-        OSError: if it cannot be written.
+        CannotWrite: if it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("w+b") as file:
-            torch.save(content, file)
-            _seal(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        try:
+            with temporary.open("w+b") as file:
+                torch.save(content, file)
+                _seal(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def _seal(file: BinaryIO) -> None:

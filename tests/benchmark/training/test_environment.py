@@ -77,7 +77,7 @@ def test_hardware_and_memory() -> None:
     held = torch.ones(100 * 2**20 // 4)
     after = environment.peak_memory_bytes(torch.device("cpu"))
     assert held[-1] == 1  # still there; a float32 sum of so many ones depends on how they are grouped
-    assert 10 * 2**20 < before <= after < 2**40
+    assert before is not None and after is not None and 10 * 2**20 < before <= after < 2**40
     assert environment.versions()["torch"] == torch.__version__
 
 

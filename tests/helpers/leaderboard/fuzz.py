@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from leaderboard.__main__ import main
-from leaderboard.entries.reading import RESULTS
+from leaderboard.entries.places import RESULTS
 from leaderboard.records.plain_text import is_plain
 
 PATIENCE_S = 20.0  # of a command that takes a fifth of a second: a shared core can stall

@@ -1,0 +1,56 @@
+"""Standard output and error that cannot fail a command: closed, full, without a reader, or of a narrow encoding."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+_SIZES = {"COLUMNS": range(20, 10_000), "LINES": range(5, 10_000)}
+"""Sizes of a terminal in which tables can be drawn."""
+
+
+class _Nowhere(io.TextIOBase):
+    """A stream that nobody reads."""
+
+    def write(self, text: str) -> int:
+        """Take the text."""
+        return len(text)
+
+
+def secure_streams() -> None:
+    """Let nothing that is printed from here on fail for the sake of the terminal or the shell that it goes to."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # closed by the shell: the next file that is opened would get the number, and what is printed
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, _Nowhere())
+        stream: TextIO = getattr(sys, name)
+        if (stream.encoding or "").lower().replace("-", "") != "utf8" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    for name, sensible in _SIZES.items():
+        if name in os.environ and not (os.environ[name].isdecimal() and int(os.environ[name][:9]) in sensible):
+            del os.environ[name]
+
+
+def say(line: str) -> None:
+    """Print a line to standard error, if anybody can hear it."""
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def flushed() -> OSError | None:
+    """What keeps standard output from being written, None if all of it is; what cannot be written is dropped."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # Python would complain once more at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout = _Nowhere()
+        return error
+    return None
