@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from benchmark.config.errors import reported
+from benchmark.config.signals import listen
 
 # No command is imported before it is asked for, and nothing heavy before it runs: torch alone takes seconds.
 COMMANDS = {
@@ -27,7 +27,15 @@ HELP = ("-h", "--help", "help")
 def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit code is 0 when it did its work (a censored run did), 1 after an error in it, 2 for a
     mistake of the caller, 3 for a run that diverged, 4 where another process works on the run, 128 + signal for one
-    that was interrupted."""
+    that was interrupted.
+
+    Args:
+        argv: words to take in the place of this process's, whose signals are left alone then.
+    """
+    if argv is None:
+        listen()
+    from benchmark.config.errors import reported
+
     words = sys.argv[1:] if argv is None else argv
     return reported(lambda: _run(words))
 

@@ -40,17 +40,27 @@ def secure_streams() -> None:
 
 def say(line: str) -> None:
     """Print a line to standard error, if anybody can hear it."""
-    with suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)
+    with suppress(ValueError):
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except OSError:
+            _drop("stderr")
 
 
 def flushed() -> OSError | None:
     """What keeps standard output from being written, None if all of it is; what cannot be written is dropped."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        with suppress(OSError, ValueError):  # Python would complain once more at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.stdout = _Nowhere()
-        return error
-    return None
+    trouble = {}
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except OSError as error:
+            trouble[name] = error
+            _drop(name)
+    return trouble.get("stdout")
+
+
+def _drop(name: str) -> None:
+    """Forget what a stream holds, and will hold: Python would complain at exit, and change the exit code."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, name).fileno())
+    setattr(sys, name, _Nowhere())

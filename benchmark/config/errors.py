@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 
 from leaderboard.streams import flushed, say, secure_streams
-from leaderboard.whole_files import CannotWrite, root_of
+from leaderboard.whole_files import OF_THE_MACHINE, CannotWrite, root_of
 
 IN_USE = 4
 INTERRUPTED = 130
@@ -164,6 +164,8 @@ def reason(error: Exception) -> str:
         return f"{'.'.join(map(str, problem['loc'])) or 'configuration'}: {problem['msg']}"
     if isinstance(error, OSError) and error.filename and type(error).__str__ is OSError.__str__:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE and not isinstance(error, CannotWrite):
+        return f"standard output: cannot be written: {error.strerror}"
     text = " ".join(str(error).split())
     match = re.search(r"Errors: - (.*) - Expected a <class 'NoneType'>", text)
     return match[1] if match else text

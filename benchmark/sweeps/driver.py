@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
+from benchmark.config.signals import SIGNALS, begin
 from benchmark.sweeps.display import Display
 from benchmark.sweeps.engines.engine import Ended, Engine
 from benchmark.sweeps.plan import Plan, PlanEntry, Unit
@@ -88,17 +89,21 @@ class Driver:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM is noted; a second one interrupts whatever is going on."""
+        """Note the first Ctrl-C or SIGTERM; the second interrupts whatever is going on, further ones do nothing."""
+        n_signals = 0
 
         def note(signum: int, frame: FrameType | None) -> None:
-            if self.signum is not None:
+            nonlocal n_signals
+            n_signals += 1
+            self.signum = self.signum or signum
+            if n_signals == 2:
                 raise KeyboardInterrupt
-            self.signum = signum
 
         if threading.current_thread() is not threading.main_thread():  # Python allows it nowhere else
             yield
             return
-        before = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
+        before = {signum: signal.signal(signum, note) for signum in SIGNALS}
+        begin("the sweep has ended")
         try:
             yield
         finally:

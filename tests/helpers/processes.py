@@ -41,7 +41,8 @@ def main_process(words: list[str], output: Path) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    sys.exit(main(words))
+    sys.argv = ["benchmark", *words]
+    sys.exit(main())
 
 
 def in_process(

@@ -15,6 +15,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from benchmark.config.signals import SIGNALS
 from benchmark.training.folder.lock import LOCK, is_alive, is_taken, take
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -55,8 +56,9 @@ def start_server() -> None:
     _own_socket_folder()
     before = {name: os.environ.get(name) for name in THREADS}
     # Its children ignore Ctrl-C until they listen to it in their own way: one could come before they are set up.
+    # A signal to the whole group of processes must not take the server from under the runs that are to end in order.
     in_main_thread = threading.current_thread() is threading.main_thread()  # Python allows it nowhere else
-    handlers = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)} if in_main_thread else {}
+    handlers = {signum: signal.signal(signum, signal.SIG_IGN) for signum in SIGNALS} if in_main_thread else {}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
         forkserver.ensure_running()

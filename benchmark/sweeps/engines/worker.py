@@ -9,6 +9,8 @@ import threading
 import time
 from pathlib import Path
 
+from benchmark.config.signals import listen
+
 LOG = "log.txt"
 """In the run folder: what the run says, of all its attempts."""
 
@@ -22,6 +24,7 @@ def work(folder: Path) -> None:
     A run whose checkpoint is damaged begins anew, and says so in its log.
     """
     os.setsid()  # Ctrl-C in the terminal is for the driver, which ends its runs in order
+    listen()  # the fork server ignores signals, and so did this process so far
     try:
         with open(folder / LOG, "ab", buffering=0) as log:
             os.dup2(log.fileno(), 1)

@@ -18,6 +18,7 @@ from lightning.pytorch.plugins import CheckpointIO
 from architectures import SequenceModel
 from benchmark.config.errors import Damaged
 from benchmark.config.identity import RunIdentity, difference
+from benchmark.config.signals import begin, too_late
 from benchmark.training.folder.sealed import read_sealed, write_sealed
 from benchmark.training.processes import LOOK_EVERY, is_rank_zero, largest
 
@@ -81,7 +82,7 @@ class Checkpointer(Callback):
         self.path, self.identity, self.interval_s = folder / CHECKPOINT, identity, interval_s
         self.signum: int | None = None
         self.begun = False
-        self._urgent = self._in_pass = False
+        self._urgent = self._in_pass = self._obeyed = False
         self._saved_at = time.monotonic()
 
     @contextmanager
@@ -89,9 +90,12 @@ class Checkpointer(Callback):
         """Listen to Ctrl-C and SIGTERM, from before the fit until its record is written."""
         before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
         self._listen()
+        begin("the run has ended")
         try:
             yield
         finally:
+            if self.signum is not None and not self._obeyed:
+                too_late(self.signum)
             if _in_main_thread():
                 for signum, handler in before.items():
                     signal.signal(signum, handler)
@@ -142,6 +146,7 @@ class Checkpointer(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Training is over."""
         self._in_pass = False
+        self._obeyed = isinstance(exception, Interrupted)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """End here if asked to, unless an evaluation is due first: resuming must not skip it."""
