@@ -1,5 +1,6 @@
 """Choice of the implementation of a sequence operator: plain PyTorch, compiled loops or fused CUDA kernels."""
 
+import warnings
 from functools import cache
 from importlib.util import find_spec
 from typing import ClassVar, Literal
@@ -27,6 +28,20 @@ KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 def installed(package: str) -> bool:
     """Tell whether a package can be imported, without importing it."""
     return find_spec(package) is not None
+
+
+@cache
+def compiles() -> bool:
+    """Tell whether numba works here; warns once if it does not, since plain PyTorch is much slower."""
+    try:
+        from numba import config
+
+        reason = "NUMBA_DISABLE_JIT is set" if vars(config).get("DISABLE_JIT") else ""
+    except Exception as error:  # not installed, or at odds with NumPy: numba raises several kinds
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+    if reason:
+        warnings.warn(f"recurrent architectures run without compiled loops, slowly ({reason})", stacklevel=2)
+    return not reason
 
 
 def require_backend(backend: str, library: str) -> None:
@@ -75,7 +90,7 @@ def choose(
         return library  # whose adapter says what does not fit
     if backend == "fused":
         raise ValueError(f"model.backend = fused needs {library} and tensors on a CUDA device, these are on {device}")
-    return "numba" if backend == "auto" and device.type == "cpu" and installed("numba") else "torch"
+    return "numba" if backend == "auto" and device.type == "cpu" and compiles() else "torch"
 
 
 class Accelerated(nn.Module):

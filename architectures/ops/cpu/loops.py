@@ -8,13 +8,16 @@ each take a share of the rows. That needs no second OpenMP pool, which would spi
 """
 
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import numba
 import torch
+from numba.core.caching import FunctionCache
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
@@ -29,11 +32,49 @@ def loop(function: Callable[..., None]) -> Callable[..., None]:
     """Compile a function whose last two arguments are the first row and one past the last row to work on.
 
     The machine code is cached beside the source file (or in numba's cache folder, where that cannot be written), so
-    that only the first call on a machine compiles. Loops are written out, without slices on the left of an assignment,
-    which take numba seconds to compile.
+    that only the first call on a machine compiles; where neither can be written, every process compiles for itself.
+    Loops are written out, without slices on the left of an assignment, which take numba seconds to compile.
     """
-    compiled: Callable[..., None] = numba.njit(cache=True, nogil=True, fastmath=FASTMATH, error_model="numpy")(function)
+    compiled: Any = numba.njit(nogil=True, fastmath=FASTMATH, error_model="numpy")(function)
+    try:
+        compiled._cache = _Cache(function)  # as `cache=True` does, where a folder that cannot be written is an error
+    except (RuntimeError, OSError) as error:
+        _say_uncached(str(error))
     return compiled
+
+
+class _Cache(FunctionCache):
+    """Numba's cache on disk. What goes wrong with it costs the time to compile, and never a run."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The machine code for a signature; None if there is none. A damaged cache is emptied."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # of pickle, above all
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep machine code, if that is possible."""
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:  # a full disk, a folder that is gone
+            _say_uncached(str(error))
+
+
+_SAID: list[str] = []
+
+
+def _say_uncached(reason: str) -> None:
+    """Warn once in a process."""
+    if not _SAID:
+        _SAID.append(reason)
+        warnings.warn(
+            "compiled loops cannot be kept on disk, so each process compiles them, which takes up to a minute: set"
+            f" NUMBA_CACHE_DIR to a folder that can be written ({reason})",
+            stacklevel=2,
+        )
 
 
 def run(compiled: Callable[..., None], n_rows: int, *args: Any) -> None:

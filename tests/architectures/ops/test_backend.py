@@ -12,6 +12,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 def machine(monkeypatch: pytest.MonkeyPatch, *packages: str, cuda: bool = False) -> None:
     monkeypatch.setattr(backend, "installed", lambda package: package in packages)
+    monkeypatch.setattr(backend, "compiles", lambda: "numba" in packages)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
 
 

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 import torch
+from numba.core.caching import CacheImpl, IndexDataCacheFile
 from numpy.typing import NDArray
 
 from architectures.ops.cpu import elementary, loops
@@ -113,6 +115,57 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
         assert os.waitpid(child, 0)[1] == 0
     finally:
         torch.set_num_threads(before)
+
+
+def doubled(x: NDArray[np.floating], first: int, last: int) -> None:
+    for n in range(first, last):
+        x[n] *= 2
+
+
+def result() -> list[float]:
+    """Two rows through a loop that is new to this process."""
+    x = torch.ones(2)
+    loops.run(loops.loop(doubled), 2, x)
+    return x.tolist()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Numba's folder."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(loops, "_SAID", [])
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_damaged_cache_costs_time_only(cache: Path) -> None:
+    assert result() == [2, 2]
+    for ending in ("nbi", "nbc"):
+        (path,) = cache.rglob(f"*doubled*.{ending}")
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        assert result() == [2, 2]
+        assert path.read_bytes() != whole[: len(whole) // 2]  # it is whole again
+
+
+@pytest.mark.slow
+def test_a_cache_that_takes_nothing_is_said_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(IndexDataCacheFile, "save", full)
+    with pytest.warns(UserWarning, match="NUMBA_CACHE_DIR.*No space left") as said:
+        assert result() == result() == [2, 2]
+    assert len(said) == 1
+
+
+@pytest.mark.slow
+def test_without_any_folder_each_process_compiles(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(CacheImpl, "_locator_classes", [])
+    with pytest.warns(UserWarning, match="NUMBA_CACHE_DIR.*cannot cache") as said:
+        assert result() == result() == [2, 2]
+    assert len(said) == 1 and list(cache.iterdir()) == []
 
 
 def test_only_contiguous_tensors_are_taken() -> None:
