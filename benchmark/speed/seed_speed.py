@@ -16,7 +16,8 @@ import torch
 
 from benchmark.config.errors import said
 from benchmark.speed.seed_step import Content, SeedStep, matrix_product_flops, rate, synchroniser
-from benchmark.training.environment import flops_per_token, usable_cores
+from benchmark.training.environment import flops_per_token
+from benchmark.training.machine.limits import usable_cores
 from benchmark.training.measure import one_thread, peak_bytes
 from benchmark.training.step import WARM_UP_STEPS
 

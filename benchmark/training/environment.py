@@ -1,7 +1,6 @@
 """Facts for a record about the machine, the code and the model: measured or asked for, never typed in."""
 
 import copy
-import os
 import platform
 import resource
 import subprocess
@@ -19,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from architectures import SequenceModel
 from benchmark.config.errors import optional
 from benchmark.metrics.held_out import next_token_loss
+from benchmark.training.machine.limits import usable_cores, usable_memory_bytes
 from datamodules import Task
 from leaderboard.records.record import Git, Hardware
 
@@ -41,24 +41,17 @@ def hardware(device: torch.device) -> Hardware:
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     with suppress(Exception):  # not every system tells
         memory = (
-            torch.cuda.get_device_properties(device).total_memory
-            if device.type == "cuda"
-            else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else usable_memory_bytes()
         )
     return Hardware(
         device=device.type, name=name, cores=usable_cores(), threads=torch.get_num_threads(), memory_bytes=memory
     )
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _processor() -> str:
     """Model name of the CPU."""
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine() or "unknown"

@@ -2,10 +2,10 @@
 everything else, and the first of them alone writes.
 """
 
-import copy
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from typing import Any
@@ -16,6 +16,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher, _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only
 
+from benchmark.training.machine.launchers import on_one_device, probe
+
 LOOK_EVERY = 20
 """Steps between two looks at what other processes, or the GPU, would have to be waited for."""
 
@@ -23,7 +25,6 @@ GRACE_S = 30.0
 """Time that a process that failed leaves the first one to write its record: Lightning kills that one when another ends
 with an exit code other than 0."""
 
-_PLACES = ("accelerator", "strategy", "devices", "num_nodes", "precision", "plugins")
 _COMMANDS = ("fit", "resume", "validate", "test")
 
 
@@ -41,6 +42,13 @@ def ignore_interrupts_beside_the_first() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _heed_interrupts_again() -> None:
+    """Undo `ignore_interrupts_beside_the_first`, when this process turns out to have a run of its own."""
+    is_main = threading.current_thread() is threading.main_thread()  # Python allows it nowhere else
+    if os.environ.get("LOCAL_RANK", "0") != "0" and is_main and signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def plan_processes(options: dict[str, Any]) -> int:
     """The number of processes that will work on the run, as Lightning reads its options and the environment.
 
@@ -53,16 +61,16 @@ def plan_processes(options: dict[str, Any]) -> int:
     Raises:
         ValueError: if Lightning refuses the options, or the processes could not be started from here.
     """
-    # A copy: a strategy that is an object keeps what a trainer gives it, and a second trainer would refuse it.
-    places = copy.deepcopy({name: options[name] for name in _PLACES if name in options})
     try:
-        trainer = Trainer(**places, logger=False, barebones=True)
+        trainer = probe(on_one_device(options))
         launcher = trainer.strategy.launcher
         if isinstance(launcher, _SubprocessScriptLauncher):  # a SLURM job may have started another number
             launcher.cluster_environment.validate_settings(launcher.num_processes, launcher.num_nodes)
     except (MisconfigurationException, RuntimeError) as error:
         raise ValueError(str(error)) from error
     rank_zero_only.rank = trainer.global_rank  # type: ignore[attr-defined]
+    if trainer.world_size == 1:
+        _heed_interrupts_again()
     if isinstance(launcher, _MultiProcessingLauncher):
         raise ValueError(f"--trainer.strategy {options['strategy']} brings nothing back from its processes: take ddp")
     if (

@@ -13,14 +13,19 @@ from benchmark.config.identity import RunIdentity
 from benchmark.config.protocol import Protocol
 from benchmark.training.display.harmless import harmless, quiet_writers
 from benchmark.training.folder.checkpoint import SealedCheckpoints
+from benchmark.training.machine.launchers import on_one_device, without_lightning_variables
+from benchmark.training.machine.limits import threads_within_limits
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without Lightning's advice: what it says of devices and workers does not apply, or is in the record."""
+    """Without Lightning's advice, and with no more threads than usable cores.
+
+    What Lightning says of devices and workers does not apply, or is in the record.
+    """
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
-    with quiet_writers(), warnings.catch_warnings():
+    with quiet_writers(), warnings.catch_warnings(), threads_within_limits():
         warnings.filterwarnings("ignore", module=r"lightning\.|torch\.utils\.tensorboard|tensorboard")
         for logger in loggers:
             logger.setLevel(logging.WARNING)
@@ -52,19 +57,21 @@ def make_trainer(
     """
     if options.get("logger") in (None, True):
         options = options | {"logger": _tensorboard(folder, identity)}
-    trainer = Trainer(
-        **{name: value for name, value in options.items() if name not in {"callbacks", "plugins"}},
-        plugins=[*_listed(options.get("plugins")), SealedCheckpoints()],
-        callbacks=[*_listed(options.get("callbacks")), *callbacks],
-        max_steps=max_steps or protocol.max_steps,
-        max_epochs=-1,
-        val_check_interval=protocol.eval_every,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=-1,  # the evaluation at step 0
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-    )
+    options = on_one_device(options)
+    with without_lightning_variables():
+        trainer = Trainer(
+            **{name: value for name, value in options.items() if name not in {"callbacks", "plugins"}},
+            plugins=[*_listed(options.get("plugins")), SealedCheckpoints()],
+            callbacks=[*_listed(options.get("callbacks")), *callbacks],
+            max_steps=max_steps or protocol.max_steps,
+            max_epochs=-1,
+            val_check_interval=protocol.eval_every,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=-1,  # the evaluation at step 0
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            default_root_dir=folder,
+        )
     for logger in trainer.loggers:
         harmless(logger, folder)
     return trainer

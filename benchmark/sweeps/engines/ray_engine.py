@@ -26,6 +26,7 @@ from benchmark.training import environment
 from benchmark.training.folder.checkpoint import CHECKPOINT, PREVIOUS
 from benchmark.training.folder.layout import RECORD, finished_record
 from benchmark.training.folder.lock import training_in
+from benchmark.training.machine.limits import usable_cores
 from leaderboard.records.record import FINAL_STATUSES, Record, read_record, write_record
 
 PACKAGE = "emergence-benchmark"
@@ -46,7 +47,7 @@ class RayEngine(Engine):
 
     def __init__(self, out: Path, address: str | None) -> None:
         self.out = out
-        self._disconnect = connect(address, environment.usable_cores())
+        self._disconnect = connect(address, usable_cores())
         import ray
 
         self._ray = ray

@@ -5,7 +5,6 @@ however large it is, and an instant per operation. Plain bounds on every integer
 """
 
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from architectures import SequenceModel
 from benchmark.config.errors import BenchmarkError
 from benchmark.config.run_config import Choice, RunConfig
 from benchmark.metrics.held_out import next_token_loss
+from benchmark.training.machine.limits import usable_memory_bytes
 from datamodules import TaskDataModule
 
 MAX_INTEGER = 65_536
@@ -145,7 +145,7 @@ def require_affordable(config: RunConfig, steps: int, limit_s: float) -> Cost:
         ValueError: one line, if there is not, or as `cost`.
     """
     needed = cost(config)
-    memory = memory_here()
+    memory = usable_memory_bytes()
     if needed.memory_bytes > memory / 2:
         raise BenchmarkError(
             f"too large: {needed.parameters:,} parameters and a step take about {needed.memory_bytes / 1e9:,.1f} GB of"
@@ -157,11 +157,6 @@ def require_affordable(config: RunConfig, steps: int, limit_s: float) -> Cost:
             f" {limit_s:,.0f} s"
         )
     return needed
-
-
-def memory_here() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def require_bounded(config: RunConfig) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints from which a run goes on exactly, and orderly ends on Ctrl-C and SIGTERM."""
+"""Checkpoints from which a run goes on exactly, and orderly ends on Ctrl-C, SIGTERM and a closed terminal."""
 
 import os
 import signal
@@ -57,7 +57,7 @@ class SealedCheckpoints(CheckpointIO):
 
 
 class Checkpointer(Callback):
-    """Keeps the last checkpoint and the one before, and turns the first Ctrl-C or SIGTERM into an orderly end.
+    """Keeps the last checkpoint and the one before, and turns the first Ctrl-C, SIGTERM or SIGHUP into an orderly end.
 
     A checkpoint is taken after an evaluation, or, on a signal, after the current step: never inside a step, so that the
     run goes on from it bit for bit. A second signal ends the run at once, back at its last checkpoint. A signal that
@@ -81,14 +81,18 @@ class Checkpointer(Callback):
     def __init__(self, folder: Path, identity: RunIdentity, interval_s: float) -> None:
         self.path, self.identity, self.interval_s = folder / CHECKPOINT, identity, interval_s
         self.signum: int | None = None
+        self._heard = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # of a terminal that is closed
+            self._heard.append(signal.SIGHUP)
         self.begun = False
         self._urgent = self._in_pass = self._obeyed = False
         self._saved_at = time.monotonic()
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Listen to Ctrl-C and SIGTERM, from before the fit until its record is written."""
-        before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+        """Listen to Ctrl-C, SIGTERM and (unless `nohup` told to ignore it) SIGHUP, from before the fit until its record
+        is written."""
+        before = {signum: signal.getsignal(signum) for signum in self._heard}
         self._listen()
         begin("the run has ended")
         try:
@@ -102,7 +106,7 @@ class Checkpointer(Callback):
 
     def _listen(self) -> None:
         if _in_main_thread():  # Python allows it nowhere else
-            for signum in (signal.SIGINT, signal.SIGTERM):
+            for signum in self._heard:
                 signal.signal(signum, self._on_signal)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:

@@ -71,7 +71,7 @@ def test_a_second_signal_decides(training: tuple[ForkServerProcess, Path, Path])
 
 
 @pytest.mark.train
-@pytest.mark.parametrize("signum", SIGNALS)
+@pytest.mark.parametrize("signum", [*SIGNALS, signal.SIGHUP])
 def test_resumes_to_the_end_as_the_run_that_began(signum: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     send_at(monkeypatch, 7, signum=signum)
     code, folder = fit(LM, tmp_path, "a", 20, 5)
@@ -81,6 +81,17 @@ def test_resumes_to_the_end_as_the_run_that_began(signum: int, tmp_path: Path, m
     ended = record_of(folder)
     assert (ended.status, ended.steps, ended.started_at) == ("censored", 20, interrupted.started_at)
     assert ended.ended_at > interrupted.ended_at and ended.wall_train_s > interrupted.wall_train_s
+
+
+@pytest.mark.train
+def test_a_closed_terminal_does_not_end_what_nohup_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    send_at(monkeypatch, 7, signum=signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        code, folder = fit(LM, tmp_path, "a", 20, 5)
+    finally:
+        assert signal.signal(signal.SIGHUP, before) == signal.SIG_IGN
+    assert (code, record_of(folder).steps) == (0, 20)
 
 
 @pytest.mark.slow
