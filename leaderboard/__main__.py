@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     # Nothing is imported at the top that takes a while: Ctrl-C is heard from the first moment on.
     from leaderboard.records.plain_text import shown
+    from leaderboard.streams import secure_streams
 
+    secure_streams()
     try:
         code = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()

@@ -27,6 +27,8 @@ def secure_streams() -> None:
             os.fstat(number)
         except OSError:  # closed by the shell: the next file that is opened would get the number, and what is printed
             os.open(os.devnull, os.O_RDWR)
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - as long as the process lives
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, _Nowhere())

@@ -53,5 +53,5 @@ def run(args: Namespace) -> int:
         pages.append(seed_speed_table.markdown(results, cell.name, device))
         failed |= any(result.error is not None for result in results)
     if out is not None:
-        out.write_text("\n".join(pages))
+        out.write_text("\n".join(pages), encoding="utf-8")
     return int(failed)

@@ -1,11 +1,13 @@
 """One line for a user's mistake: what is wrong, where, and what would be right."""
 
 import difflib
+import logging
 import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from leaderboard.streams import flushed, say, secure_streams
 from leaderboard.whole_files import OF_THE_MACHINE, CannotWrite, root_of
@@ -38,6 +40,7 @@ def reported(work: Callable[[], int]) -> int:
     """
     warnings.showwarning = _show_warning
     secure_streams()
+    _settle()
     try:
         code = work()
         if (lost := flushed()) is None or isinstance(lost, BrokenPipeError):
@@ -57,6 +60,18 @@ def reported(work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         say("interrupted before the run began")
         return INTERRUPTED
+
+
+def _settle() -> None:
+    """Let libraries find in peace what they look for when they are imported: a home folder, a launcher's variables."""
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):  # lightning reads them as numbers
+        if not os.environ.get(name, "0").isdecimal():
+            warnings.warn(f"{name}={os.environ.pop(name)!r} in the environment is no number: left out", stacklevel=2)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # torchmetrics imports it, and it misses its folder aloud
+    try:
+        Path.home()
+    except RuntimeError:  # the user has no entry among the system's users; altair fails then
+        os.environ["HOME"] = os.sep  # as containers do
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *args: object, **kwargs: object) -> None:

@@ -83,7 +83,7 @@ def require_name(name: str) -> None:
 
 def _used() -> set[str]:
     """The names that the template uses."""
-    nodes = list(ast.walk(ast.parse(TEMPLATE.read_text())))
+    nodes = list(ast.walk(ast.parse(TEMPLATE.read_text(encoding="utf-8"))))
     found = {node.id for node in nodes if isinstance(node, ast.Name)}
     return found | {alias.asname or alias.name for node in nodes if isinstance(node, ast.ImportFrom | ast.Import)
                     for alias in node.names}  # fmt: skip
@@ -91,7 +91,9 @@ def _used() -> set[str]:
 
 def rendered(name: str) -> str:
     """The source of the new architecture."""
-    source = TEMPLATE.read_text().replace("starting_point", name).replace("StartingPoint", class_name(name))
+    source = (
+        TEMPLATE.read_text(encoding="utf-8").replace("starting_point", name).replace("StartingPoint", class_name(name))
+    )
     return source.replace("Starting point", title(name))
 
 
@@ -150,7 +152,7 @@ def write(files: Mapping[Path, str]) -> None:
                 folder.mkdir()
                 made.append(folder)
             made.append(path)
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
     except BaseException:  # Ctrl-C too
         for path in reversed(made):
             if path.is_dir():

@@ -1,6 +1,7 @@
 """Facts for a record about the machine, the code and the model: measured or asked for, never typed in."""
 
 import copy
+import os
 import platform
 import resource
 import subprocess

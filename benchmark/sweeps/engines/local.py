@@ -109,7 +109,7 @@ def ended(code: int, said: str) -> tuple[Ended, str]:
 def last_line(path: Path) -> str:
     """The last line of a log that says something."""
     try:
-        lines = path.read_text(errors="replace").split("\n")
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         return ""
     return next((line.strip().removeprefix("error: ") for line in reversed(lines) if line.strip()), "")

@@ -52,7 +52,7 @@ def run_unit(config: str) -> UnitResult:
     """
     start_server()
     with _temporary_folder() as folder:
-        (folder / CONFIG).write_text(config)
+        (folder / CONFIG).write_text(config, encoding="utf-8")
         process = context().Process(target=work, args=(folder,))
         with without_main_file():
             process.start()
