@@ -25,6 +25,7 @@ from benchmark.config.run_config import (
     model_options,
     require_names,
 )
+from benchmark.config.trainer_objects import check_objects
 from benchmark.config.yaml_text import from_text, use_in_parsers
 from datamodules import TASKS, TaskDataModule
 from leaderboard.records.record import Record
@@ -39,6 +40,14 @@ HARNESS_OWNS = {
     "reload_dataloaders_every_n_epochs", "use_distributed_sampler",
 }  # fmt: skip
 """Trainer arguments that the protocol decides: offering them would let two runs of one protocol differ."""
+
+OFFERED = {
+    "accelerator", "devices", "num_nodes", "strategy", "plugins", "precision", "logger", "callbacks",
+    "log_every_n_steps", "enable_progress_bar", "enable_autolog_hparams", "profiler", "detect_anomaly",
+    "deterministic", "benchmark", "inference_mode", "sync_batchnorm", "model_registry",
+}  # fmt: skip
+"""Trainer arguments that leave training as it is: where it takes place, what is shown of it, and how exactly kernels
+repeat themselves. The precision is recorded; `check_objects` looks at those that are objects, or must not be set."""
 
 
 def _own_or(own: int | None, seed: int) -> int:
@@ -62,9 +71,8 @@ def add_trainer_arguments(parser: ArgumentParser) -> None:
     """Lightning's trainer, without what the protocol decides."""
     from lightning import Trainer
 
-    parser.add_class_arguments(
-        Trainer, "trainer", skip=HARNESS_OWNS, instantiate=False, fail_untyped=False, sub_configs=True
-    )
+    skip = set(inspect.signature(Trainer).parameters) - OFFERED  # also what a later version of Lightning may add
+    parser.add_class_arguments(Trainer, "trainer", skip=skip, instantiate=False, fail_untyped=False, sub_configs=True)
 
 
 def known_options(parser: ArgumentParser) -> list[str]:
@@ -170,11 +178,13 @@ def built_trainer_options(trainer: Namespace) -> dict[str, Any]:
     """Lightning's options, callbacks and loggers built; none if nothing was parsed.
 
     Raises:
-        ValueError: if one cannot be built.
+        ValueError: if one cannot be built, or would train something else than the protocol says.
     """
     if not vars(trainer):
         return {}
-    return dict(vars(_trainer_parser().instantiate(Namespace(trainer=trainer)).trainer))
+    options = dict(vars(_trainer_parser().instantiate(Namespace(trainer=trainer)).trainer))
+    check_objects(options)
+    return options
 
 
 def config_of(record: Record) -> RunConfig:

@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher, _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only
 
+from benchmark.config.trainer_objects import check_strategy
 from benchmark.training.machine.launchers import on_one_device, probe
 
 LOOK_EVERY = 20
@@ -49,6 +52,21 @@ def _heed_interrupts_again() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@contextmanager
+def lightnings_refusals() -> Iterator[None]:
+    """Raise what Lightning refuses, or lacks a package for, as a ValueError of one line."""
+    try:
+        yield
+    except (MisconfigurationException, RuntimeError, ImportError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def is_lightnings_refusal(error: Exception) -> bool:
+    """Whether Lightning or one of its callbacks does not take the trainer's options, or lacks a package for them."""
+    lacks_package = isinstance(error, ModuleNotFoundError) and error.name is None  # raised, not met by an import
+    return lacks_package or isinstance(error, MisconfigurationException)
+
+
 def plan_processes(options: dict[str, Any]) -> int:
     """The number of processes that will work on the run, as Lightning reads its options and the environment.
 
@@ -61,18 +79,17 @@ def plan_processes(options: dict[str, Any]) -> int:
     Raises:
         ValueError: if Lightning refuses the options, or the processes could not be started from here.
     """
-    try:
+    with lightnings_refusals():
         trainer = probe(on_one_device(options))
         launcher = trainer.strategy.launcher
         if isinstance(launcher, _SubprocessScriptLauncher):  # a SLURM job may have started another number
             launcher.cluster_environment.validate_settings(launcher.num_processes, launcher.num_nodes)
-    except (MisconfigurationException, RuntimeError) as error:
-        raise ValueError(str(error)) from error
     rank_zero_only.rank = trainer.global_rank  # type: ignore[attr-defined]
     if trainer.world_size == 1:
         _heed_interrupts_again()
     if isinstance(launcher, _MultiProcessingLauncher):
         raise ValueError(f"--trainer.strategy {options['strategy']} brings nothing back from its processes: take ddp")
+    check_strategy(trainer.strategy, options.get("precision"))
     if (
         trainer.world_size > 1
         and isinstance(launcher, _SubprocessScriptLauncher)

@@ -19,8 +19,10 @@ from benchmark.config.errors import BenchmarkError, Damaged, line_of, said
 from benchmark.config.identity import RunIdentity
 from benchmark.config.parser import built_trainer_options, to_yaml
 from benchmark.config.run_config import RunConfig
+from benchmark.config.trainer_objects import own_callbacks
 from benchmark.metrics.held_out import Evaluation
-from benchmark.training.display.progress_bar import bars
+from benchmark.training import processes
+from benchmark.training.display.progress_bar import bar_among, bars
 from benchmark.training.evidence.initial_weights import init_hash
 from benchmark.training.folder.checkpoint import CHECKPOINT, Checkpointer, Interrupted, put_aside
 from benchmark.training.folder.layout import (
@@ -203,6 +205,7 @@ class Run:
             resume_from = own_checkpoint(self.folder, begin_anew)
             damaged = resume_from is None or resume_from.name != CHECKPOINT
         options = built_trainer_options(self.config.trainer)
+        own_callbacks(callbacks)  # refuses some
         n_processes = plan_processes(options)
         check_shares(self.data.batch_size, n_processes, many_seeds=self.many)
         if resume_from is not None:
@@ -223,15 +226,16 @@ class Run:
                 raise BenchmarkError(f"{self.folder}: all of its seeds have ended; there is nothing to resume")
             held.enter_context(self._own_randomness())
             recorder = self._recorder()
-            tokens_per_step = len(self.members) * self.data.tokens_per_step
-            shown = progress and options.get("enable_progress_bar") is not False
-            bar = bars(self.task, tokens_per_step, self.config.protocol.eval_every, plain_progress) if shown else []
-            options["enable_progress_bar"] = bool(bar)
+            tokens_per_step, every = len(self.members) * self.data.tokens_per_step, self.config.protocol.eval_every
+            bar = bars(self.task, tokens_per_step, every, plain_progress, options) if progress else []
+            options["enable_progress_bar"] = bool(bar) or bar_among(options) is not None
             # The order matters: the checkpoint must hold what the recorder has taken in.
             own = [*bar, recorder, checkpointer]
             trainer = make_trainer(
                 options, self.config.protocol, [*own, *callbacks], folder=self.folder, identity=self.identity
             )
+            every_callback: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+            recorder.callbacks += own_callbacks(other for other in every_callback if other not in own)
             self.outcome = self._train(trainer, recorder, checkpointer, resume_from)
             self.step = trainer.global_step
             if is_rank_zero() and self.outcome.exit_code:
@@ -273,6 +277,8 @@ class Run:
             except Diverged as end:
                 return Outcome(write("diverged", str(end)), DIVERGED)
             except Exception as error:
+                if not checkpointer.begun and processes.is_lightnings_refusal(error):
+                    raise ValueError(" ".join(str(error).split())) from error
                 if resume_from is not None and not checkpointer.begun:
                     raise Damaged(f"{resume_from}: training cannot go on from it: {said(error)}") from error
                 with first_of(error):

@@ -11,10 +11,12 @@ from lightning import Callback, Trainer
 
 from benchmark.config.identity import RunIdentity
 from benchmark.config.protocol import Protocol
+from benchmark.config.trainer_objects import listed
 from benchmark.training.display.harmless import harmless, quiet_writers
 from benchmark.training.folder.checkpoint import SealedCheckpoints
 from benchmark.training.machine.launchers import on_one_device, without_lightning_variables
 from benchmark.training.machine.limits import threads_within_limits
+from benchmark.training.processes import lightnings_refusals
 
 
 @contextmanager
@@ -54,15 +56,18 @@ def make_trainer(
         folder: of the run.
         identity: of the run, for TensorBoard.
         max_steps: in the place of the budget.
+
+    Raises:
+        ValueError: one line, if Lightning refuses the options.
     """
     if options.get("logger") in (None, True):
         options = options | {"logger": _tensorboard(folder, identity)}
     options = on_one_device(options)
-    with without_lightning_variables():
+    with without_lightning_variables(), lightnings_refusals():
         trainer = Trainer(
             **{name: value for name, value in options.items() if name not in {"callbacks", "plugins"}},
-            plugins=[*_listed(options.get("plugins")), SealedCheckpoints()],
-            callbacks=[*_listed(options.get("callbacks")), *callbacks],
+            plugins=[*listed(options.get("plugins")), SealedCheckpoints()],
+            callbacks=[*listed(options.get("callbacks")), *callbacks],
             max_steps=max_steps or protocol.max_steps,
             max_epochs=-1,
             val_check_interval=protocol.eval_every,
@@ -77,16 +82,11 @@ def make_trainer(
     return trainer
 
 
-def _listed(given: Any) -> list[Any]:
-    """One, several or no objects as a list."""
-    return list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
-
-
 def _tensorboard(folder: Path | None, identity: RunIdentity | None) -> Any:
     from lightning.pytorch.loggers import TensorBoardLogger
 
     assert folder is not None and identity is not None
-    logger = TensorBoardLogger(folder, name="", version="")
+    logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
     harmless(logger, folder)
     logger.log_hyperparams(identity.flat())
     return logger

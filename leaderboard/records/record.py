@@ -122,6 +122,8 @@ class Record(Model):
     versions: dict[Name, Name]
     git: Git
     resumed: Annotated[tuple[Resumed, ...], Field(exclude_if=lambda value: not value)] = ()
+    # Of the user's own, which may have done anything.
+    callbacks: Annotated[tuple[Name, ...], Field(exclude_if=lambda value: not value)] = ()
     started_at: Moment
     ended_at: Moment
     curves: CurvesFile | None

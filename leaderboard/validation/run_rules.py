@@ -125,6 +125,8 @@ def record_problems(record: Record, now: datetime | None = None) -> Iterator[tup
         yield "git.commit", "is null: which code was run? Run it from a checkout of the repository"
     if record.git.dirty is not False:
         yield "git.dirty", "must be false: commit the code before it is run"
+    if record.callbacks:
+        yield "callbacks", f"are {', '.join(record.callbacks)}: an entry's runs have none, since they may do anything"
     for i, other in enumerate(record.resumed):
         yield f"resumed.{i}", f"from step {other.step} on other code was run: {_code(other)}"
     if record.curves is None:

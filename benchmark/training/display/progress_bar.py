@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.text import Text
 
 import datamodules
 from benchmark.config.errors import optional
+from benchmark.config.trainer_objects import listed
 from benchmark.training.display.terminal import is_live
 from benchmark.training.module import EmergenceModule
 
@@ -27,13 +28,19 @@ class _TokensPerSecond(ProgressColumn):
         return Text(f"{tokens_per_s:,.0f} tokens/s", style="cyan")
 
 
-def bars(task: datamodules.Task, tokens_per_step: int, eval_every: int, plain: bool) -> list[Callback]:
-    """The bar of a run, in a list that is empty where nothing could be seen of it.
+def bars(
+    task: datamodules.Task, tokens_per_step: int, eval_every: int, plain: bool, options: Mapping[str, Any] | None = None
+) -> list[Callback]:
+    """The bar of a run, in a list that is empty where nothing could be seen of it, or the trainer's options say so.
 
     Args:
         task, tokens_per_step, eval_every: of the run; the bar shows the metric of the task's primary target.
         plain: as for `EmergenceProgressBar`.
+        options: of the trainer, which may switch bars off or bring another one.
     """
+    options = options or {}
+    if options.get("enable_progress_bar") is False or bar_among(options) is not None:
+        return []
     primary = next(target.metric for target in task.targets if target.name == task.primary)
     headline = "accuracy" if primary.startswith("loss") else primary
     with optional("no progress is shown"):
@@ -54,6 +61,11 @@ def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
                 bar.has_failed = False
 
     return called
+
+
+def bar_among(options: Mapping[str, Any]) -> ProgressBar | None:
+    """The progress bar among the callbacks of the trainer's options."""
+    return next((given for given in listed(options.get("callbacks")) if isinstance(given, ProgressBar)), None)
 
 
 class EmergenceProgressBar(ProgressBar):

@@ -58,6 +58,7 @@ class Recorder(Callback):
 
     Attributes:
         code: that the run began with, and every change of it on the way.
+        callbacks: names of those that are nobody's but the user's, now or before the run was resumed.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Recorder(Callback):
         self.picture, self.suite, self.cell, self.keep_every = picture, suite, cell, keep_every
         self.flops_per_token: float | None = None
         self.code = [_code_at(0)]
+        self.callbacks: tuple[str, ...] = ()
         self._module: EmergenceModule | None = None
         self._one_process = True
         self._step = 0
@@ -278,6 +280,7 @@ class Recorder(Callback):
             versions=self.code[0].versions,
             git=self.code[0].git,
             resumed=tuple(self.code[1:]),
+            callbacks=tuple(dict.fromkeys(self.callbacks)),
             started_at=log.started_at,
             ended_at=datetime.now(UTC),
             curves=curves,
@@ -290,6 +293,7 @@ class Recorder(Callback):
         return {
             "diverged": {seed: log.diverged for seed, log in self.logs.items() if log.diverged is not None},
             "seeds": {seed: log.state_dict() for seed, log in self.logs.items()},
+            "callbacks": list(self.callbacks),
             "code": [code.model_dump() for code in self.code],
         }
 
@@ -298,6 +302,7 @@ class Recorder(Callback):
         for seed, log in self.logs.items():
             log.load_state_dict(state_dict["seeds"][seed])
             log.diverged = state_dict["diverged"].get(seed)
+        self.callbacks += tuple(state_dict.get("callbacks", ()))
         here = _code_at(max(log.step for log in self.logs.values()))
         # A checkpoint of an earlier version does not say under which code its run began.
         unknown = here.model_copy(update={"step": 0, "git": Git(commit=None, dirty=None)})

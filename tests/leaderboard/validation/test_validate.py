@@ -34,6 +34,7 @@ RECORD_RULES: list[tuple[dict[str, Any], str]] = [
     ({"git.dirty": True}, "git.dirty: must be false"),
     ({"git.dirty": None}, "git.dirty: must be false"),
     ({"git.commit": None}, "git.commit: is null"),
+    ({"callbacks": ["my.Callback"]}, "callbacks: are my.Callback"),
     (
         {"resumed": [{"step": 5, "git": {"commit": "a" * 40, "dirty": True}, "versions": {}}]},
         "resumed.0: from step 5 on",
