@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM in a command: whatever it is doing, it ends in order, without a traceback and without children.
 
-The first signal raises `Interrupted` wherever the command is, or at the end of the `held` block that it is in; later
+The first signal raises `Stopped` wherever the command is, or at the end of the `held` block that it is in; later
 ones are ignored, so that nothing disturbs the tidying up.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Interrupted(BaseException):
+class Stopped(BaseException):
     """A signal that asks for the end; no `except Exception` on the way takes it for an error."""
 
     def __init__(self, signum: int) -> None:
@@ -48,7 +48,7 @@ def guarded(work: Callable[[], int]) -> int:
             if signal.getsignal(signum) is not signal.SIG_IGN:  # as nohup and the shell's & leave it
                 signal.signal(signum, _handle)
         return work()
-    except Interrupted as error:
+    except Stopped as error:
         return 128 + error.signum
     finally:
         _ignore()
@@ -64,7 +64,7 @@ def held() -> Iterator[None]:
         _STATE.held -= 1
         if _STATE.signum is not None and not _STATE.held:
             _ignore()
-            raise Interrupted(_STATE.signum)
+            raise Stopped(_STATE.signum)
 
 
 def run_child(
@@ -102,7 +102,7 @@ def _handle(signum: int, frame: object) -> None:
     _STATE.signum = _STATE.signum or signum
     if not _STATE.held:
         _ignore()
-        raise Interrupted(_STATE.signum)
+        raise Stopped(_STATE.signum)
 
 
 def _ignore() -> None:
@@ -112,7 +112,7 @@ def _ignore() -> None:
 
 def _not_lost(unraisable: Any) -> None:
     """Raise again, a moment later, what came up in a callback that nothing can be raised from."""
-    if isinstance(unraisable.exc_value, Interrupted):
+    if isinstance(unraisable.exc_value, Stopped):
         signal.setitimer(signal.ITIMER_REAL, 0.01)
     else:
         sys.__unraisablehook__(unraisable)

@@ -11,6 +11,7 @@ from lightning import LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from benchmark.config import errors
+from benchmark.config.loggers import fill_in_folders
 from benchmark.config.packaged import with_config_files
 from benchmark.config.parser import add_run_arguments, add_trainer_arguments, from_namespace, known_options
 from benchmark.config.plugins import load_plugins
@@ -47,6 +48,11 @@ class BenchmarkParser(LightningArgumentParser):
 
     words: ClassVar[list[str]] = []
     """The command line under parsing; of the class, because every command has a parser of its own."""
+
+    def validate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> None:
+        """Check values, those that follow from the run filled in."""
+        fill_in_folders(namespace)
+        super().validate(namespace, *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one line and exit with code 2."""

@@ -137,6 +137,7 @@ def explain(message: str, words: Sequence[str], options: Iterable[str]) -> str:
         (r"arguments are required: .*\b(model|data)$", lambda m: f"--{m[1]} NAME is missing: {_known(m[1])}"),
         (r"arguments are required: (\w+)", lambda m: f"{m[1].upper()} is missing: see --help"),
         (r"^Problems parsing config: (.*)$", lambda m: f"{_config_of(words)}: {m[1]}"),
+        (r'^Parser key "(trainer\.\w+)": - Expected a path but (\S+) either', lambda m: _no_class(m[1], m[2])),
         (r'^Parser key "([^"]+)": (.*)$', lambda m: f"--{option_of(m[1]).lstrip('-')}: {_plain(m[2])}"),
     )
     for pattern, explanation in patterns:
@@ -168,6 +169,14 @@ def _of_a_class(key: str, problem: str, options: Iterable[str]) -> str:
     if match := re.search(r'(?:Parser key "|^--)([\w.]+)"?: (.*)$', problem):
         return f"--{key}.{match[1]}: {_plain(match[2])}"
     return f"--{key}: {_plain(problem)}"
+
+
+def of_a_class_that_cannot_be_built(message: str) -> str:
+    """The parser's message, reduced to the first class that it tried and to what that said."""
+    match = re.search(
+        r"Problem with given class_path '(?:\w+\.)*(\w+)': (.*?)(?: - (?:Expected|Import path) |$)", message
+    )
+    return message if match is None else f"{match[1]}: {match[2]}"
 
 
 def reason(error: Exception) -> str:
@@ -237,6 +246,10 @@ def unknown_option(word: str, options: Iterable[str]) -> str:
 
 def _unknown_name(key: str, name: str) -> str:
     return unknown({"model": "architecture", "data": "task"}[key], name, _names(key), f" for --{key}")
+
+
+def _no_class(key: str, name: str) -> str:
+    return f"--{key}: there is no class '{name}' of this kind: give the name of one of Lightning's, or an import path"
 
 
 def _config_of(words: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import typing
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from pydoc import locate
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from architectures import ARCHITECTURES, SequenceModel
 from benchmark.config import errors
+from benchmark.config.loggers import fill_in_folders, with_folder
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.run_config import (
     FROM_TASK,
@@ -86,6 +88,11 @@ class _Parser(ArgumentParser):
     """Raises a mistake as a ValueError of one line that names the nearest valid choice."""
 
     words: Sequence[str] = ()
+
+    def validate(self, namespace: Namespace, *args: Any, **kwargs: Any) -> None:
+        """Check values, those that follow from the run filled in."""
+        fill_in_folders(namespace)
+        super().validate(namespace, *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise ValueError(errors.explain(message, self.words, known_options(self))) from ex
@@ -175,16 +182,38 @@ def parse_trainer(options: Mapping[str, Any], words: Sequence[str] = ()) -> Name
 
 
 def built_trainer_options(trainer: Namespace) -> dict[str, Any]:
-    """Lightning's options, callbacks and loggers built; none if nothing was parsed.
+    """Lightning's options, callbacks built, but no loggers; none if nothing was parsed.
 
     Raises:
         ValueError: if one cannot be built, or would train something else than the protocol says.
     """
     if not vars(trainer):
         return {}
-    options = dict(vars(_trainer_parser().instantiate(Namespace(trainer=trainer)).trainer))
+    quiet = trainer.clone()
+    quiet["logger"] = False
+    options = _built(quiet)
     check_objects(options)
     return options
+
+
+def built_loggers(trainer: Namespace, folder: Path) -> Any:
+    """The loggers of Lightning's options: objects, or whether there are to be some.
+
+    Args:
+        trainer: Lightning's options.
+        folder: of the run, for loggers that ask for a folder where none is given.
+
+    Raises:
+        ValueError: one line, if one cannot be built: a package is not installed, an argument is wrong.
+    """
+    return _built(Namespace(logger=with_folder(trainer.get("logger"), folder))).get("logger")
+
+
+def _built(trainer: Namespace) -> dict[str, Any]:
+    try:
+        return dict(vars(_trainer_parser().instantiate(Namespace(trainer=trainer)).trainer))
+    except (ImportError, ValueError) as error:  # most often that the package of a class is not installed
+        raise ValueError(errors.of_a_class_that_cannot_be_built(" ".join(str(error).split()))) from error
 
 
 def config_of(record: Record) -> RunConfig:

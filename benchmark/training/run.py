@@ -17,11 +17,12 @@ from lightning import Callback, Trainer
 from architectures import SequenceModel
 from benchmark.config.errors import BenchmarkError, Damaged, line_of, said
 from benchmark.config.identity import RunIdentity
-from benchmark.config.parser import built_trainer_options, to_yaml
+from benchmark.config.parser import built_loggers, built_trainer_options, to_yaml
 from benchmark.config.run_config import RunConfig
 from benchmark.config.trainer_objects import own_callbacks
 from benchmark.metrics.held_out import Evaluation
 from benchmark.training import processes
+from benchmark.training.display.hparams_tab import show_outcome
 from benchmark.training.display.progress_bar import bar_among, bars
 from benchmark.training.evidence.initial_weights import init_hash
 from benchmark.training.folder.checkpoint import CHECKPOINT, Checkpointer, Interrupted, put_aside
@@ -229,6 +230,7 @@ class Run:
             tokens_per_step, every = len(self.members) * self.data.tokens_per_step, self.config.protocol.eval_every
             bar = bars(self.task, tokens_per_step, every, plain_progress, options) if progress else []
             options["enable_progress_bar"] = bool(bar) or bar_among(options) is not None
+            options["logger"] = built_loggers(self.config.trainer, self.folder)
             # The order matters: the checkpoint must hold what the recorder has taken in.
             own = [*bar, recorder, checkpointer]
             trainer = make_trainer(
@@ -244,6 +246,7 @@ class Run:
                 self.outcome.exit_code = leave(self.outcome.error)
             if is_rank_zero() and self.outcome.exit_code in (0, DIVERGED):
                 checkpointer.forget_others()
+                show_outcome(trainer.loggers, self.identity.flat(), self.outcome.records)
         if len(self.module.seeds) < len(self.members):
             self._take_back()
         return self.outcome

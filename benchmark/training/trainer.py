@@ -88,5 +88,5 @@ def _tensorboard(folder: Path | None, identity: RunIdentity | None) -> Any:
     assert folder is not None and identity is not None
     logger = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
     harmless(logger, folder)
-    logger.log_hyperparams(identity.flat())
+    logger.log_hyperparams(identity.flat())  # for hparams.yaml; the tab follows when the run has ended
     return logger

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from leaderboard import interruption
-from leaderboard.interruption import Interrupted, guarded, held, run_child
+from leaderboard.interruption import Stopped, guarded, held, run_child
 from leaderboard.writing import write_whole
 
 RESULTS = Path(interruption.__file__).with_name("results")
@@ -141,7 +141,7 @@ def test_a_childs_answer_and_its_time() -> None:
 
 
 def test_interrupted_is_no_exception() -> None:
-    assert not issubclass(Interrupted, Exception)
+    assert not issubclass(Stopped, Exception)
 
 
 def descendants(pid: int) -> dict[int, str]:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from leaderboard.board.standings import Board
-from leaderboard.interruption import Interrupted, held
+from leaderboard.interruption import Stopped, held
 from leaderboard.render.charts import vega
 from leaderboard.writing import writing
 
@@ -81,7 +81,7 @@ def page_files(board: Board) -> dict[str, bytes]:
                         raise ValueError(f"suite {suite.name!r} has two entries {standing.name!r} with one page")
                     files[path] = entry_page(suite, standing).encode()
             index, figures = drawn.result()
-        except Interrupted:
+        except Stopped:
             vega.stop()  # else the thread would draw on
             raise
     pictures = {f"figures/{name}": svg.encode() for name, svg in figures.items()}
