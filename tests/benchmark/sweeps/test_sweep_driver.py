@@ -1,5 +1,6 @@
 """The driver alone, with an engine that needs no processes: what is started, what again, what counts as done."""
 
+import errno
 import shutil
 import signal
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from benchmark.sweeps.state import make_folder
 from benchmark.training.folder.layout import CONFIG
 from benchmark.training.folder.lock import LOCK, is_taken, take
 from leaderboard.records.record import read_record, write_record
+from leaderboard.whole_files import CannotWrite
 from tests.helpers.runs import resume
 from tests.helpers.sweep_helpers import SUITE, Quiet, records_of
 
@@ -292,3 +294,51 @@ def test_slots_may_grow(plan: Plan, finished: Path, tmp_path: Path) -> None:
 )
 def test_what_an_exit_code_says(code: int, how: Ended, reason: str) -> None:
     assert ended(code, "said") == (how, reason)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_sweep_and_not_each_run_by_itself(
+    plan: Plan, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path) -> None:
+        raise CannotWrite(folder / ".room", OSError(errno.ENOSPC, "No space left on device"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.sweeps.driver.require_room", full)
+        engine = CopyingEngine(tmp_path, finished, slots=1, ends=lambda unit, attempt: Ended.FAILED)
+        with pytest.raises(CannotWrite, match="No space left on device"):
+            drive(plan, tmp_path, engine)
+    assert len(engine.started) == 1 and engine.closed and locks(tmp_path) == []
+    driver, _ = drive(plan, tmp_path, CopyingEngine(tmp_path, finished, slots=2))
+    assert counts(driver) == (6, 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [Ended.FAILED, Ended.LOST])
+def test_a_folder_that_is_removed_does_not_come_back(how: Ended, plan: Plan, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def ends(unit: Unit, attempt: int) -> Ended:
+        shutil.rmtree(out)
+        return how
+
+    engine = CopyingEngine(out, finished, slots=1, ends=ends)
+    with pytest.raises(CannotWrite, match=f"the folder {out} is gone"):
+        drive(plan, out, engine)
+    assert len(engine.started) == 1 and not out.exists()
+
+
+@pytest.mark.slow
+def test_leftovers_of_killed_runs_are_cleared_but_not_those_of_others(
+    plan: Plan, finished: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    mine, claimed, trained = (tmp_path / plan.entries[0].unit(seed).folder for seed in SEEDS)
+    for folder in (mine, claimed, trained):
+        (folder / ".record.json.tmp").touch()
+    held = [take(claimed.parent / f".{claimed.name}{LOCK}"), take(trained / LOCK)]
+    drive(plan, tmp_path, CopyingEngine(tmp_path, finished, slots=1))
+    assert [(folder / ".record.json.tmp").exists() for folder in (mine, claimed, trained)] == [False, True, True]
+    for file in held:
+        assert file is not None
+        file.close()
