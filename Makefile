@@ -9,7 +9,7 @@ ROOM   ?=
 KERNEL_VENV := .venv-kernels
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test quick snapshots test-kernels lint types docs docs-serve wheel clean
+.PHONY: help setup run test quick attack snapshots test-kernels lint types docs docs-serve wheel clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ROOM=leaderboard] [ARGS='more arguments for run or test']"
@@ -38,6 +38,9 @@ quick: setup ## Run the units alone, in a minute: what starts no process, trains
 
 test: setup ## Run every test, or one room's: ROOM=leaderboard, ROOM=benchmark/cli (ARGS="-m 'not slow'" passes options)
 	$(PYTEST) tests/$(ROOM) $(ARGS)
+
+attack: setup ## Kill and signal runs and sweeps at random moments: ATTACKS=200 attempts of each kind (20)
+	$(PYTEST) -m attack tests/attacks $(ARGS)
 
 snapshots: setup ## Write the snapshots of messages anew, after a change of wording that is meant: read the diff
 	$(PYTEST) tests/benchmark/cli/test_snapshots.py --snapshot-update

@@ -57,6 +57,14 @@ def no_pytest_arguments() -> Iterator[None]:
         yield
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the attacks, which take as long as one lets them, unless ``-m`` names them."""
+    if "attack" not in config.option.markexpr:
+        attacks = [item for item in items if item.get_closest_marker("attack")]
+        config.hook.pytest_deselected(items=attacks)
+        items[:] = [item for item in items if item not in attacks]
+
+
 MARKS = ("process", "train", "browser", "slow")
 FEW_STEPS = 10
 QUESTIONS = {"cat", "git", "lscpu", "ninja", "uname"}
