@@ -19,7 +19,7 @@ from benchmark.sweeps.state import outcome
 from benchmark.training.folder.layout import CONFIG
 from benchmark.training.folder.lock import LOCK, clear_leftovers, is_taken, take
 from leaderboard.records.record import Record
-from leaderboard.whole_files import require_room, writing
+from leaderboard.whole_files import CannotWrite, require_room, writing
 
 MOST_RETRIES = 3
 POLL_S = 0.25
@@ -66,7 +66,7 @@ class Driver:
         """Work until every unit has ended, or a signal comes.
 
         Raises:
-            CannotWrite: if the disk is full, or the folder of the sweep is gone: the same sweep goes on later.
+            OSError: one line, if the disk is full, or the folder of the sweep is gone: the same sweep goes on later.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         with self._signals():
@@ -220,7 +220,10 @@ class Driver:
         self.display.ended(self.progress, unit, record.status + ("" if step is None else f" at step {step}"))
 
     def _failed(self, entry: PlanEntry, unit: Unit, reason: str) -> None:
-        require_room(self.out)  # or all the others would fail like this one
         reason = " ".join(reason.split())
+        try:
+            require_room(self.out)
+        except CannotWrite as error:  # so all the others would fail like this one
+            raise OSError(reason if "cannot be written" in reason else str(error)) from error
         self.progress.fail(entry, unit, reason)
         self.display.ended(self.progress, unit, f"failed: {reason}")
