@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from contextlib import suppress
+from functools import cache
 from importlib.machinery import all_suffixes
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -59,7 +60,13 @@ def _processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a run's numbers."""
+    """Versions of Python and of the packages that decide a run's numbers, when this module was imported: what is
+    installed later does not run here."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -127,6 +134,7 @@ _LOOKING_CLOSELY = [
     *("-c", "core.trustctime=true"),
 ]
 _AT_IMPORT = read_git(ROOT)
+_versions()
 
 
 def flops_per_token(model: SequenceModel, task: Task) -> float:

@@ -145,6 +145,13 @@ def test_code_that_was_imported_counts(at_import: Git, now: Git, said: Git, monk
     assert environment.git_state() == said
 
 
+def test_packages_that_are_installed_later_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep's fork server goes on with what it has imported."""
+    before = environment.versions()
+    monkeypatch.setattr(environment, "version", lambda package: "999")
+    assert environment.versions() == before and "999" not in before.values()
+
+
 @pytest.mark.train
 def test_the_state_is_read_when_the_run_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Code that is restored while the run goes on was other code when it began."""
