@@ -3,6 +3,7 @@
 Shape letters: B batch, L positions, D model width, V vocabulary, H heads, K head width.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal, NamedTuple, get_args
@@ -76,7 +77,8 @@ class SequenceModel(nn.Module, ABC):
         embedding_std: standard deviation of the initial token and position embeddings.
 
     Raises:
-        ValueError: if a size is smaller than 1, embedding_std is not positive or an option is none of its choices.
+        ValueError: if a size is smaller than 1, embedding_std is not positive and finite, or an option is none of its
+            choices.
     """
 
     version: ClassVar[int] = 1
@@ -99,8 +101,8 @@ class SequenceModel(nn.Module, ABC):
         super().__init__()
         require_positive(vocab_size=vocab_size, seq_len=seq_len, d_model=d_model, n_layers=len(blocks))
         require_choice(get_args(Positions), positions=positions)
-        if not embedding_std > 0:  # so that NaN fails too
-            raise ValueError(f"model.embedding_std must be positive, got {embedding_std}")
+        if not 0 < embedding_std < math.inf:  # so that NaN fails too
+            raise ValueError(f"model.embedding_std must be positive and finite, got {embedding_std}")
         self.vocab_size, self.seq_len, self.d_model = vocab_size, seq_len, d_model
         self.embedding = nn.Embedding(vocab_size, d_model)
         nn.init.normal_(self.embedding.weight, std=embedding_std)
@@ -224,7 +226,8 @@ def require_choice(choices: Sequence[str], **options: str) -> None:
 def require_divisor(name: str, size: int, whole_name: str, whole: int) -> None:
     """Check that `size` divides `whole`; raises a ValueError that names the option and the nearest divisor."""
     if whole % size:
-        nearest = min((n for n in range(1, whole + 1) if whole % n == 0), key=lambda n: abs(n - size))
+        near = (n for k in range(min(size, 100_000)) for n in (size - k, size + k))
+        nearest = next((n for n in near if whole % n == 0), 1)
         raise ValueError(
             f"model.{name} = {size} does not divide {whole_name} = {whole}; the nearest that does is {nearest}"
         )

@@ -147,7 +147,7 @@ def explain(message: str, words: Sequence[str], options: Iterable[str]) -> str:
 
 
 _OF_A_CLASS = re.compile(
-    r"Parser key \"(?P<key>model|data)\": .*Errors: - (?:Problem with given class_path '[^']*': )?(?P<problem>.*)"
+    r"Parser key \"(?P<key>model|data)\": .*?Errors: - (?:Problem with given class_path '[^']*': )?(?P<problem>.*)"
     r" - Expected a <class 'NoneType'>"
 )
 """Pattern of the parser's report of a class or its options that came as a mapping, with the other types it tried."""
@@ -272,6 +272,8 @@ def _known(key: str) -> str:
 
 def _plain(text: str) -> str:
     """A type complaint without Python's notation."""
+    if match := re.search(r"Errors: (- .*) Given value type: .* Given value: (.*)$", text):  # none of several types
+        text = " or".join(match[1].split(" - Expected a")).removeprefix("- ") + f". Got value: {match[2]}"
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text).replace("typing.Literal", "one of ")
     text = re.sub(r"^Not of type \w+: ", "", text)
     text = re.sub(r"^Expected a str\b(?:\. Got value)?", "expected a text (in YAML, quotes make one of a number)", text)

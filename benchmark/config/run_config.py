@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser, Namespace
 from architectures import SequenceModel
 from benchmark.config.errors import unknown
 from benchmark.config.protocol import OptimizerConfig, Protocol
-from benchmark.config.seeds import parse_seeds
+from benchmark.config.seeds import LARGEST, parse_seeds
 from benchmark.metrics.registry import BASIC, METRICS
 from datamodules import TaskDataModule
 from leaderboard.paths import user_path
@@ -116,9 +116,11 @@ class RunConfig:
     cell: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("seed", *SEEDS, "checkpoint_interval_s"):
-            if (value := getattr(self, name)) is not None and not value >= 0:
-                raise ValueError(f"--{name} must not be negative, got {value}")
+        if not self.checkpoint_interval_s >= 0:
+            raise ValueError(f"--checkpoint_interval_s must not be negative, got {self.checkpoint_interval_s}")
+        for name in ("seed", *SEEDS):
+            if (value := getattr(self, name)) is not None and not 0 <= value <= LARGEST:
+                raise ValueError(f"--{name} must be in 0..2^63 - 1, got {value}")
         object.__setattr__(self, "out", str(user_path(self.out, "--out")))
         self._check_texts()
         every = self.protocol.eval_every

@@ -2,6 +2,9 @@
 
 import re
 
+LARGEST = 2**63 - 1
+"""Of a seed: what a record holds."""
+
 LIMIT = 100_000
 """More seeds than this are a slip of the finger, and would fill the memory."""
 
@@ -26,6 +29,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             raise ValueError(f"seeds {text!r}: {item.strip()} runs backwards: write {last}-{first}")
         if last - first >= LIMIT:
             raise ValueError(f"seeds {text!r}: {item.strip()} has more than {LIMIT:,} seeds")
+        if last > LARGEST:
+            raise ValueError(f"seeds {text!r}: {item.strip()} is larger than 2^63 - 1")
         for seed in range(first, last + 1):
             if seed in seeds:
                 raise ValueError(f"seeds {text!r}: seed {seed} is named twice")

@@ -136,11 +136,10 @@ class HeldOutMetrics(Metric):
         Raises:
             ValueError: if an added metric is not finite although the loss is.
         """
-        means = self.compute()
-        summaries = zip(*(means[f"{name}_E"].view(-1).tolist() for name in _SUMMARIES), strict=True)
-        # torchmetrics makes a scalar of whatever has one element
-        extra = means["extra_EN"].view(len(self.extra_NE.T), -1).tolist()
-        rows = zip(means["loss_EL"], means["accuracy_EL"], summaries, extra, strict=True)
+        # torchmetrics makes a scalar of whatever has one element, like the loss of one seed at one position
+        means = {name: x.view(len(self.extra_NE.T), -1) for name, x in self.compute().items()}
+        summaries = zip(*(means[f"{name}_E"].flatten().tolist() for name in _SUMMARIES), strict=True)
+        rows = zip(means["loss_EL"], means["accuracy_EL"], summaries, means["extra_EN"].tolist(), strict=True)
         found = []
         for loss_L, accuracy_L, of_seed, added in rows:
             metrics = dict(zip(BASIC, (loss_L.mean().item(), *of_seed), strict=True))
