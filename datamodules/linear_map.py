@@ -61,6 +61,11 @@ class LinearMap(States):
     def words_per_sequence(self) -> int:
         return bit_words(self.state_size)
 
+    @property
+    def shared_bytes(self) -> int:
+        """Of the matrix, as bool and as float32."""
+        return 5 * self.state_size**2
+
     @cached_property
     def key_cells(self) -> Tensor:
         """(S, s) int64: the columns of the ones in each row of A, ascending."""

@@ -109,6 +109,11 @@ class Task(ABC):
         return torch.empty(0)
 
     @property
+    def shared_bytes(self) -> int:
+        """The size of what all sequences share, worked out before it is made; 0 if it is small."""
+        return 0
+
+    @property
     @abstractmethod
     def scored(self) -> Tensor | None:
         """(L,) bool: the positions whose next token follows from the earlier ones. None where every sequence has its

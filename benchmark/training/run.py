@@ -16,6 +16,7 @@ from lightning import Callback, Trainer
 
 from architectures import SequenceModel
 from benchmark.config.errors import BenchmarkError, Damaged, line_of, said
+from benchmark.config.feasible import require_feasible
 from benchmark.config.identity import RunIdentity
 from benchmark.config.parser import built_loggers, built_trainer_options, to_yaml
 from benchmark.config.run_config import RunConfig
@@ -373,8 +374,9 @@ def build(config: RunConfig) -> Run:
     Each seed is built as it would be alone, to the last bit of its initial weights.
 
     Raises:
-        ValueError: if options do not go together.
+        ValueError: if options do not go together, or the run is too large for this machine.
     """
+    require_feasible(config)
     with torch.random.fork_rng(devices=[]):
         members, data = members_of(config)
         return Run(config, members, data)

@@ -98,6 +98,11 @@ class CellularAutomata(States):
     def words_per_sequence(self) -> int:
         return digit_words(self._digits_per_sequence)
 
+    @property
+    def shared_bytes(self) -> int:
+        """Of the rules."""
+        return 8 * self.n_rules * self.n_entries
+
     @cached_property
     def rules(self) -> Tensor:
         """The pool, (N, C^W) int64 colours; (0, C^W) with fresh rules."""
