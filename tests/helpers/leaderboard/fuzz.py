@@ -46,6 +46,20 @@ TOKENS = (
     b"9" * 5000,
 )
 
+YAML = (
+    b"&a ",
+    b"*a",
+    b"<<: *a",
+    b"!!binary ",
+    b"!!python/none ",
+    b"? ",
+    b"- ",
+    b"\t",
+    b"1:1:1",
+    b"2026-99-99",
+    b"|",
+    b"---\n",
+)
 ABOUT = ("--title=t", "--authors=a", "--licence=MIT", "--tuning_trials=0", "--architecture=mamba", "--suite=lite")
 
 
@@ -65,7 +79,9 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def spoiled(text: bytes, rng: random.Random) -> bytes:
-    """A record's text with one to three changes, of bytes or of values."""
+    """A text with one to three changes: of bytes, and of a record's values too."""
+    if not text.startswith(b"{"):
+        return with_other_bytes(with_other_bytes(text, rng, YAML), rng, (*YAML, *TOKENS))
     for _ in range(rng.randrange(1, 4)):
         if rng.random() < 0.35:
             text = with_other_bytes(text, rng)
@@ -77,11 +93,11 @@ def spoiled(text: bytes, rng: random.Random) -> bytes:
     return text
 
 
-def with_other_bytes(text: bytes, rng: random.Random) -> bytes:
+def with_other_bytes(text: bytes, rng: random.Random, tokens: tuple[bytes, ...] = TOKENS) -> bytes:
     """A text that is cut, has a piece put in, taken out or doubled."""
     at = rng.randrange(len(text) + 1)
     end = min(len(text), at + rng.randrange(1, 40))
-    put_in = text[:at] + rng.choice(TOKENS) + text[at + rng.randrange(3) :]
+    put_in = text[:at] + rng.choice(tokens) + text[at + rng.randrange(3) :]
     return rng.choice([text[:at], put_in, text[:at] + text[end:], text[:end] + text[at:]])
 
 
@@ -105,14 +121,14 @@ def change_value(fields: Any, rng: random.Random) -> None:
 
 
 def tree(folder: Path) -> tuple[Path, list[Path]]:
-    """Two committed entries with a seed in each of two cells, and the records of the one that may be spoiled."""
+    """Two committed entries with a seed in each of two cells, and the files of the one that may be spoiled."""
     results = folder / "results"
     for name in ("transformer", "mamba"):
         source = RESULTS / "lite" / name
         for cell in ("lm_s16_n2", "lm_s8_n4"):
             shutil.copytree(source / cell / "seed0", results / "lite" / name / cell / "seed0")
         shutil.copy(source / "entry.yaml", results / "lite" / name / "entry.yaml")
-    return results, sorted((results / "lite" / "mamba").rglob("record.json"))
+    return results, sorted((results / "lite" / "mamba").rglob("*.[jy]*"))
 
 
 def answer(words: list[str]) -> tuple[int, list[str], float]:
@@ -125,16 +141,16 @@ def answer(words: list[str]) -> tuple[int, list[str], float]:
 
 
 def attack(folder: Path, numbers: range, spoil: Callable[[bytes, random.Random], bytes] = spoiled) -> Counter[str]:
-    """Spoil a record of a tree for each number and ask every command about it; how often each gave which exit code.
+    """Spoil a record or `entry.yaml` for each number and ask every command of it; how often each gave which exit code.
 
     Raises:
         AssertionError: a command raised, was slow, gave a code that it does not have, or said more than plain lines.
     """
-    results, records = tree(folder)
+    results, files = tree(folder)
     counts: Counter[str] = Counter()
     for number in numbers:
         rng = random.Random(number)
-        path = rng.choice(records)
+        path = rng.choice(files)
         whole = path.read_bytes()
         path.write_bytes(spoil(whole, rng))
         commands = {

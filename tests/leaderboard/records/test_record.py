@@ -211,3 +211,41 @@ def test_exported_schema_is_closed_everywhere() -> None:
         assert part["additionalProperties"] is False
         later = {"ensemble_size", "init_hash", "resumed", "callbacks"}  # older records lack them
         assert sorted(part["required"]) == sorted(part["properties"].keys() - later)
+
+
+NAMES = [
+    *("suite", "cell", "precision", "architecture.name", "architecture.backend", "task.name", "hardware.name"),
+    "versions.torch",
+]
+
+
+@pytest.mark.parametrize("field", NAMES)
+@pytest.mark.parametrize(
+    "character", ["\x00", "\t", "\n", "\x1b", "\x7f", "\x9b", "\u2028", "\u202e", "\u2067", "\u200f"]
+)
+def test_names_are_plain(field: str, character: str) -> None:
+    """What a terminal would obey, and what turns the text around it, is in no name; other writing is."""
+    with pytest.raises(ValidationError):
+        make_record(**{field: f"a{character}b"})
+    make_record(**{field: "Größe <b> 中文 😀"})
+
+
+def test_key_of_a_configuration_is_a_name_and_an_error_is_as_it_came() -> None:
+    with pytest.raises(ValidationError):
+        make_record(**{"architecture.config": {"a\x1bb": 1}})
+    assert run_of("error", error="library said \x1b[31mno\x1b[0m").error == "library said \x1b[31mno\x1b[0m"
+
+
+def test_record_without_a_field_that_was_added_later_is_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not parsed a second time to look for keys that stand there twice."""
+    from leaderboard.records import record
+
+    monkeypatch.setattr(record, "parse", None)
+    old = make_record().model_dump_json(indent=2, exclude={"ensemble_size"}) + "\n"
+    assert record.parse_record(old.encode()) == make_record()
+    assert record.parse_record((make_record().model_dump_json(indent=2) + "\n").encode()) == make_record()
+    assert (
+        record.parse_record((make_record(ensemble_size=1).model_dump_json(indent=2) + "\n").encode()) == make_record()
+    )
+    with pytest.raises(TypeError):  # any other layout is
+        record.parse_record(old.replace("  ", " ").encode())
