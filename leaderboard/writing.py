@@ -41,7 +41,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         place = Path(os.fsdecode(error.filename)) if error.filename else path
-        place = path if place.name.startswith(".") else place
+        place = path if f".{os.getpid()}." in str(place) else place  # the temporary file's name is nobody's business
         room = f" ({_free(place):,} bytes are free there)" if error.errno in _FULL else ""
         raise ValueError(f"{place}: cannot be written: {error.strerror or error}{room}") from error
 

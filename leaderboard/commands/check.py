@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -172,8 +173,8 @@ def _compared(
 
 def _board(against: str | Path, new: Sequence[str | Path]) -> dict[tuple[str, str], Entry]:
     """The entries to compare with, without the ones asked about: `submit` has put those there already."""
-    root = Path(against).resolve()
-    asked = [folder for path in new if root in (folder := Path(path).resolve()).parents]
+    root = _real(against)
+    asked = [folder for path in new if root in (folder := _real(path)).parents]
     board = {}
     for entry in _entries(against):
         cells = {
@@ -187,7 +188,12 @@ def _board(against: str | Path, new: Sequence[str | Path]) -> dict[tuple[str, st
 
 
 def _below(folder: Path, asked: Sequence[Path]) -> bool:
-    return any(folder.resolve().is_relative_to(each) for each in asked)
+    return any(_real(folder).is_relative_to(each) for each in asked)
+
+
+def _real(path: str | Path) -> Path:
+    """Where a path leads; unlike `Path.resolve` it takes a link that leads to itself as it is."""
+    return Path(os.path.realpath(path))
 
 
 def _entries(path: str | Path) -> tuple[Entry, ...]:

@@ -105,6 +105,21 @@ def test_pipe_in_place_of_a_folder(tmp_path: Path) -> None:
     assert code == 2 and "runs: is no ordinary file" in lines[0]
 
 
+def test_link_that_leads_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    results, _ = tree(tmp_path)
+    loop, entry = str(tmp_path / "loop"), str(results / "lite" / "mamba")
+    for words in (
+        ["show", loop],
+        ["check", loop],
+        ["check", entry, "--against", loop],
+        ["build", loop],
+        ["validate", loop],
+    ):
+        code, lines, _ = answer(words)
+        assert code in {1, 2} and loop in lines[-1] and lines[-1].startswith("error: "), words
+
+
 def test_more_files_than_anybody_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(12):
         (tmp_path / f"folder{number}").mkdir()
