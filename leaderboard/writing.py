@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from leaderboard.interruption import held
 
+LEFT_AFTER_S = 3600  # writing takes seconds
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -20,7 +24,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         ValueError: one line, see `writing`; the old file is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # same folder: os.replace must not cross devices
+    temporary = beside(path, "tmp")
     with held(), writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -28,6 +32,19 @@ def write_whole(path: Path, content: bytes) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def beside(path: Path, kind: str) -> Path:
+    """The name of something temporary in the folder of a path, for a rename must not cross file systems.
+
+    What a process that was killed left there an hour ago or before goes.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if re.fullmatch(r"\d+\.(tmp|new|old)", left.name[len(path.name) + 2 :]):
+            with suppress(OSError):
+                if time.time() - left.lstat().st_mtime > LEFT_AFTER_S:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+    return path.with_name(f".{path.name}.{os.getpid()}.{kind}")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from leaderboard.interruption import held
 from leaderboard.records.bounded import MAX_RECORD_BYTES, read_bytes
 from leaderboard.records.record import Record, first_problem
 from leaderboard.records.record_files import find_records
-from leaderboard.writing import writing
+from leaderboard.writing import beside, writing
 
 RECORD = "record.json"
 OUT = WRITTEN / "results"
@@ -214,7 +214,7 @@ def _write(folder: Path, content: str | None, new: Sequence[Found]) -> None:
         OSError: if something cannot be written; then all is as it was before.
     """
     made = [parent for parent in folder.parents if not parent.exists()]
-    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")  # beside it: a rename must not cross file systems
+    fresh = beside(folder, "tmp")
     moved: list[Path] = []
     done = False
     try:

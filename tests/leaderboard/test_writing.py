@@ -48,3 +48,14 @@ def test_other_reasons_say_nothing_of_room(tmp_path: Path) -> None:
     with pytest.raises(ValueError) as refused, writing(tmp_path):
         raise PermissionError(13, "Permission denied", "/elsewhere")
     assert str(refused.value) == "/elsewhere: cannot be written: Permission denied"
+
+
+def test_what_a_killed_process_left_goes_later(tmp_path: Path) -> None:
+    old = [tmp_path / name for name in (".file.123.tmp", ".file.99999999.new", ".file.1.old")]
+    kept = [tmp_path / name for name in (".file.swp", ".file.1.tmp.bak", ".other.123.tmp", ".file.5.tmp")]
+    for path in (*old, *kept):
+        path.mkdir() if path.suffix == ".new" else path.touch()
+        os.utime(path, (0, 0))
+    os.utime(kept[-1])  # somebody may be at it
+    write_whole(tmp_path / "file", b"new")
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "file"])

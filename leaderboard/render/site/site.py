@@ -10,7 +10,7 @@ from pathlib import Path
 from leaderboard.board.standings import Board
 from leaderboard.interruption import Stopped, held
 from leaderboard.render.charts import vega
-from leaderboard.writing import writing
+from leaderboard.writing import beside, writing
 
 MARK = "assets/site.js"  # a folder with this file is a built site, and may be replaced
 
@@ -30,7 +30,7 @@ def write_site(board: Board, folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
         raise ValueError(f"{folder}: holds something else than a built site; name an empty or a new folder")
     files = site_files(board)
-    new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
+    new, old = beside(folder, "new"), beside(folder, "old")
     with held(), writing(folder):
         try:
             for name, content in files.items():
