@@ -35,8 +35,10 @@ def run(args: Namespace) -> int:
     Raises:
         ValueError: one line, if there is no valid record or no such plugin.
     """
-    if args.batch == (args.record is not None) or (args.more and args.whole):
-        raise ValueError("give RECORD with at most one of --more and --whole, or --batch alone")
+    if args.record is None and not args.batch:
+        raise ValueError("RECORD is missing: give a record.json, or the folder that holds it")
+    if args.batch + (args.record is not None) + args.more + args.whole > (1 if args.batch else 2):
+        raise ValueError("--more, --whole and --batch exclude one another, and --batch takes no RECORD")
     if args.batch:
         _load(args.plugin)
         _answer([json.loads(line) for line in sys.stdin])
@@ -68,7 +70,8 @@ def _answer(requests: Sequence[Mapping[str, Any]]) -> None:
 def _curves(records: Sequence[tuple[Path, Record]]) -> list[Mapping[str, Sequence[float]] | None]:
     """The columns of the curves beside each record; None where they are not there or cannot be read."""
     files = [path.parent / "curves.parquet" for path, _ in records]
-    there = [(file, "", record) for file, (_, record) in zip(files, records, strict=True) if file.is_file()]
+    pairs = [(file, record) for file, (_, record) in zip(files, records, strict=True) if file.is_file()]
+    there = [(file, record.curves.sha256 if record.curves else "", record) for file, record in pairs]
     read = dict(zip((file for file, _, _ in there), CurvesReader().read(there), strict=True)) if there else {}
     found = [read.get(file) for file in files]
     return [{"step": c.steps, **c.metrics} if isinstance(c, Curves) else None for c in found]

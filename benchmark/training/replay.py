@@ -158,14 +158,16 @@ def _compared(record: Record, device: str, depth: str, curves: Mapping[str, Sequ
         return Replay(0, 0.0, tolerance, device, parameters, flops)
     # The first evaluation after step 0 too, where it is near: it costs little, and is of a later step than any loss.
     every, theirs = record.protocol.eval_every, curves or {}
-    near = every if curves is not None and n_losses < every <= min(50, record.steps) else 0
+    near = every if curves is not None and every <= min(50, record.steps) else 0
     try:
         log = run.first_steps(max(n_losses, near), device)
     except Diverged as end:
         raise Mismatch(f"differs: {end} here") from end
     pairs = list(_pairs(record, log.curves, log.first_losses))
-    if near and near in theirs["step"] and log.curves[-1]["step"] == near:
-        pairs.append((f"loss_nats at step {near}", log.curves[-1]["loss_nats"], _at(theirs, near)))
+    known = dict(zip(theirs.get("step", ()), theirs.get("loss_nats", ()), strict=True))
+    pairs += [
+        (f"loss_nats at step {at}", row["loss_nats"], known[at]) for row in log.curves if (at := row["step"]) in known
+    ]
     for what, mine, other in pairs:
         if not relative(mine, other) <= tolerance:
             raise Mismatch(
@@ -185,10 +187,6 @@ def _compared(record: Record, device: str, depth: str, curves: Mapping[str, Sequ
         if trajectory.differs:
             raise Mismatch(f"differs: {trajectory.differs}")
     return Replay(len(pairs), largest, tolerance, device, parameters, flops, trajectory)
-
-
-def _at(curves: Mapping[str, Sequence[float]], step: int) -> float:
-    return curves["loss_nats"][list(curves["step"]).index(step)]
 
 
 def _require_facts(record: Record, run: Run) -> float | None:
