@@ -10,11 +10,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from leaderboard.interruption import run_child
 from leaderboard.records.hits import hitting_step, holds
 from leaderboard.records.record import Record
 from leaderboard.validation import curves_reader
+from leaderboard.validation.forgery.consistency import inconsistencies, states_of
 
 COMMON = ("loss_nats", "loss_scored_nats", "accuracy", "exact_match")
 MAX_ROWS = 20_000
@@ -33,12 +35,19 @@ FLOOR_TOLERANCE = 4.0
 
 @dataclass(frozen=True)
 class Curves:
-    """The columns of a file of curves; `position_means` are the means over positions of `loss_by_position_nats`."""
+    """The columns of a file of curves, and what `curves_reader` says of `loss_by_position_nats`, row by row.
+
+    The last three are empty where sequences are not made of states.
+    """
 
     steps: list[int]
     metrics: dict[str, list[float]]
     n_positions: int
     position_means: list[float]
+    digests: list[str]
+    scored_means: list[float]
+    late_means: list[float]
+    low_cells: list[int]
 
     def finite(self, row: int) -> bool:
         """Whether every value of a row is a finite number."""
@@ -46,6 +55,7 @@ class Curves:
 
 
 Found = Curves | tuple[str, str]  # curves, or field and reason
+Request = tuple[Path, int, tuple[int, int] | None]  # a file, most rows, cells and states
 
 
 class CurvesReader:
@@ -58,16 +68,16 @@ class CurvesReader:
         """The curves of each (path, SHA-256 in hex, record), in their order."""
         protocols = [record.protocol for _, _, record in requests]
         rows = [min(protocol.max_steps // protocol.eval_every + 1, MAX_ROWS) for protocol in protocols]
-        paths = [path for path, _, _ in requests]
-        return [_found(line) for line in self._ask(list(zip(paths, rows, strict=True)))]
+        asked = [(path, n, states_of(record)) for (path, _, record), n in zip(requests, rows, strict=True)]
+        return [_found(line) for line in self._ask(asked)]
 
-    def _ask(self, requests: list[tuple[Path, int]]) -> list[str | None]:
+    def _ask(self, requests: list[Request]) -> list[str | None]:
         """A line of the reading process for each file; None where the process ended over it."""
         answers: list[str | None] = []
         while len(answers) < len(requests):
             if self._deaths >= MAX_DEATHS:  # someone means it: hours could go by
                 return answers + [None] * (len(requests) - len(answers))
-            left = [(os.fspath(path.absolute()), rows) for path, rows in requests[len(answers) :]]
+            left = [(os.fspath(path.absolute()), rows, states) for path, rows, states in requests[len(answers) :]]
             environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system", "ARROW_IO_THREADS": "1"}
             try:
                 done = run_child(
@@ -96,7 +106,9 @@ def _found(line: str | None) -> Found:
         field, reason = answer["problem"]
         return field, reason
     columns = answer["columns"]
-    return Curves(columns.pop("step"), columns, answer["n_positions"], answer["position_means"])
+    of_states: list[list[Any]] = [answer.get(name, []) for name in ("scored_means", "late_means", "low_cells")]
+    rest = answer["n_positions"], answer["position_means"], answer["digests"]
+    return Curves(columns.pop("step"), columns, *rest, *of_states)
 
 
 def curve_problems(record: Record, curves: Curves) -> Iterator[tuple[str, str]]:
@@ -116,6 +128,7 @@ def curve_problems(record: Record, curves: Curves) -> Iterator[tuple[str, str]]:
     yield from _value_problems(record, curves, last)
     yield from _final_problems(record, curves, last)
     yield from _hit_problems(record, curves)
+    yield from inconsistencies(record, curves, last)
 
 
 def _column_problem(record: Record, curves: Curves) -> tuple[str, str] | None:

@@ -1,13 +1,16 @@
 """Reads untrusted Parquet files in a separate process: a file that lies about its size or breaks the reader ends this
 process and not the validation.
 
-A program to be run by its path: on standard input a JSON list of [path, most rows], on standard output a line of JSON
-per file: {"columns": {name: values}, "n_positions": L, "position_means": [...]} or {"problem": [field, reason]}.
+A program to be run by its path: on standard input a JSON list of [path, most rows, states], on standard output a line
+of JSON per file: {"columns": {name: values}, "n_positions": L, "position_means": [...], ...} or {"problem": [field,
+reason]}; see `read_curves`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -21,12 +24,18 @@ MAX_BYTES = 50_000_000  # uncompressed
 MEMORY = 256_000_000  # bytes beyond what the libraries take: the file's own description may be a lie
 
 
-def read_curves(path: str, max_rows: int) -> dict[str, Any]:
+def read_curves(path: str, max_rows: int, states: tuple[int, int] | None = None) -> dict[str, Any]:
     """The curves in a file, after a look at its description alone.
 
     Args:
         path: of a Parquet file: columns step (int64), metrics (float64) and loss_by_position_nats (lists of float32).
         max_rows: more rows are refused.
+        states: cells S in a state and states T in a sequence, where sequences are states and have S T - 1 positions.
+
+    Returns:
+        `columns` by name, `n_positions`, and of the losses by position, row by row: `position_means`, `digests`, and
+        with states `scored_means` (after the first state), `late_means` (over the second half of the states) and
+        `low_cells` (how many of the S cells have a mean loss below that of one that is wrong in 1 %). Or `problem`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -40,7 +49,7 @@ def read_curves(path: str, max_rows: int) -> dict[str, Any]:
                 return {"problem": [field, problem]}
             table = file.read(use_threads=False, use_pandas_metadata=False)
         table.validate(full=True)
-        return _plain(table)
+        return _plain(table, states)
     except MemoryError:  # pyarrow's own is an ArrowException, too
         return {"problem": ["curves", f"takes more than {MEMORY:,} bytes of memory to read"]}
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
@@ -81,7 +90,7 @@ def _type_problems(schema: Any) -> Iterator[tuple[str, str]]:
             yield column.name, f"column holds {str(found)[:100]}, must hold {wanted}"
 
 
-def _plain(table: Any) -> dict[str, Any]:
+def _plain(table: Any, states: tuple[int, int] | None) -> dict[str, Any]:
     import numpy as np
 
     lists = table[BY_POSITION].combine_chunks()
@@ -94,10 +103,27 @@ def _plain(table: Any) -> dict[str, Any]:
     values = lists.flatten()
     if values.null_count or not length or {len(row) for row in lists} != {length}:
         return {"problem": [BY_POSITION, "rows must be lists of one and the same length, without empty values"]}
-    with np.errstate(all="ignore"):  # a diverged run may end in Infinity
-        means = values.to_numpy(zero_copy_only=False).reshape(-1, length).mean(1, dtype=np.float64)
+    rows = values.to_numpy(zero_copy_only=False).reshape(-1, length)
     columns = {name: table[name].to_pylist() for name in table.column_names if name != BY_POSITION}
-    return {"columns": columns, "n_positions": length, "position_means": means.tolist()}
+    found = {"columns": columns, "n_positions": length, "position_means": _means(rows)}
+    found["digests"] = [hashlib.blake2b(row.tobytes(), digest_size=12).hexdigest() for row in rows]
+    if states is not None and states[0] * states[1] == length + 1:
+        size, n_states = states
+        scored = rows[:, size - 1 :]
+        with np.errstate(all="ignore"):
+            cells = scored.reshape(len(rows), n_states - 1, size).mean(1, dtype=np.float64)
+        found["scored_means"] = _means(scored)
+        found["late_means"] = _means(rows[:, -(-n_states // 2) * size - 1 :])
+        found["low_cells"] = (cells < 0.999 * 0.01 * math.log(2)).sum(1).tolist()
+    return found
+
+
+def _means(rows: Any) -> list[float]:
+    import numpy as np
+
+    with np.errstate(all="ignore"):  # a diverged run may end in Infinity
+        means: list[float] = rows.mean(1, dtype=np.float64).tolist()
+    return means
 
 
 def _limit_memory() -> None:
@@ -118,8 +144,8 @@ def main() -> None:
     """Read what standard input names, in order; each answer is out before the next file is opened."""
     requests = json.load(sys.stdin)
     _limit_memory()
-    for path, max_rows in requests:
-        print(json.dumps(read_curves(path, max_rows)), flush=True)
+    for path, max_rows, *states in requests:
+        print(json.dumps(read_curves(path, max_rows, *states)), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from pathlib import Path
 
 from leaderboard.board.standings import REFERENCE
@@ -12,20 +12,26 @@ from leaderboard.records.bounded import read_bytes
 from leaderboard.records.configuration import CONFIGURATION, differences
 from leaderboard.records.record import Record, parse_record
 from leaderboard.validation.entry_folder import LINK, MAX_SIZES, RECORD, EntryFolder
+from leaderboard.validation.forgery.suite_rules import cell_problems, choice_problems, size_problems, suite_cells
 from leaderboard.validation.report import Problem
 from leaderboard.validation.run_rules import CheckedRun, problem_of, record_problems
 
 # What seeds of a cell must share; parameters and the loss of chance follow from the configuration and the task.
-_SHARED = (*CONFIGURATION, "parameters", "chance_loss_nats")
+_SHARED = (*CONFIGURATION, "parameters", "chance_loss_nats", "state_bytes", "flops_per_token")
+
+LOSS_TOLERANCE = 1e-6  # of losses computed in float64 on two machines
 
 
-def entry_problems(entry: EntryFolder, runs: list[CheckedRun], references: Iterable[Path]) -> Iterator[Problem]:
+def entry_problems(
+    entry: EntryFolder, runs: list[CheckedRun], references: Iterable[Path], accepted: Collection[str] = ()
+) -> Iterator[Problem]:
     """Everything that is wrong with an entry but the files of its runs.
 
     Args:
         entry: its folder.
         runs: the records that could be read.
         references: folders of the suite's reference entry, those that may not exist included.
+        accepted: files of records that stand in the results already: they may lack what came later.
     """
     said: EntryFile | None = None
     if entry.has_file:
@@ -42,12 +48,27 @@ def entry_problems(entry: EntryFolder, runs: list[CheckedRun], references: Itera
             yield Problem(run.file, field, reason)
         for field, reason in record_problems(run.record):
             yield Problem(run.file, field, reason)
+        if run.record.init_hash is None and run.file not in accepted:
+            yield Problem(run.file, "init_hash", "is missing: every new record has the hash of its initial weights")
+    yield from _together(entry, runs, cells, references)
+
+
+def _together(
+    entry: EntryFolder, runs: list[CheckedRun], cells: dict[str, list[CheckedRun]], references: Iterable[Path]
+) -> Iterator[Problem]:
+    """Runs held against one another, the suite and its reference."""
+    suite = suite_cells(entry.suite)
+    if suite:
+        for run in runs:
+            yield from cell_problems(run, suite)
+    yield from choice_problems(runs, suite)
     for name, of_cell in cells.items():
         for run in of_cell[1:]:
             for field, reason in _differences(of_cell[0], run):
                 yield Problem(run.file, field, reason)
         yield from _repeated(of_cell, "first_losses_nats")
         yield from _repeated(of_cell, "first_batch_hash")
+        yield from _repeated(of_cell, "init_hash")
         for folder in references:
             yield from _reference_problems(folder / name, of_cell)
 
@@ -100,9 +121,19 @@ def _reference_problems(cell: Path, runs: list[CheckedRun]) -> Iterator[Problem]
         if record.protocol_hash != reference.protocol_hash:
             field, ours, other = next(differences(record, reference, ("task", "protocol")))
             yield Problem(run.file, field, f"is {ours!r}, that of the suite's {REFERENCE} is {other!r}")
-        elif (same := theirs.get(record.seeds.data_seed)) and record.first_batch_hash != same.first_batch_hash:
+            continue
+        yield from size_problems(run, reference)
+        if (same := theirs.get(record.seeds.data_seed)) is None:
+            continue
+        if record.first_batch_hash != same.first_batch_hash:
             reason = f"is not that of the suite's {REFERENCE}: the same seed reads the same sequences"
             yield Problem(run.file, "first_batch_hash", reason)
+        for field in ("chance_loss_nats", "floor_loss_nats"):
+            ours, other = getattr(record, field), getattr(same, field)
+            if (ours is None) != (other is None) or abs((ours or 0.0) - (other or 0.0)) > LOSS_TOLERANCE:
+                yield Problem(
+                    run.file, field, f"is {ours}, that of the same seed of the suite's {REFERENCE} is {other}"
+                )
 
 
 def _reference_records(cell: Path) -> dict[int, Record]:
@@ -125,15 +156,15 @@ def unknown_cells(entry: EntryFolder, references: Iterable[Path]) -> Iterator[st
         yield f"{entry.path / cell}: the suite's {REFERENCE} has no such cell: its protocol was not compared"
 
 
-def copies(runs: Iterable[CheckedRun]) -> Iterator[Problem]:
-    """Runs of all entries that stand in two places."""
+def copies(runs: Iterable[CheckedRun], others: Iterable[CheckedRun] = ()) -> Iterator[Problem]:
+    """Runs of all entries that stand in two places, or that `others`, which are blamed for nothing, hold too."""
     seen: dict[Hashable, CheckedRun] = {}
-    for run in runs:
+    for blamed, run in [*((False, run) for run in others), *((True, run) for run in runs)]:
         record = run.record
         keys: list[tuple[str, Hashable]] = [("started_at", record.run_id)]
         if record.curves is not None:
             keys.append(("curves.sha256", record.curves.sha256))
         for field, key in keys:
-            if (first := seen.setdefault((field, key), run)) is not run:
+            if (first := seen.setdefault((field, key), run)) is not run and blamed:
                 yield Problem(run.file, field, f"is that of {first.file}: the same run in two places")
                 break

@@ -1,18 +1,29 @@
-"""The first steps of a run, done again: `python -m benchmark replay RECORD` in a process of its own."""
+"""Runs done again by the harness, `python -m benchmark replay --batch`, in a process of its own.
+
+Only architectures that are installed here are built, by their registered names: nothing in a record is executed.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
+from typing import Any
 
 from leaderboard.interruption import run_child
 from leaderboard.records.plain_text import shown
-from leaderboard.validation.entry_folder import RECORD, EntryFolder
 from leaderboard.validation.report import MAX_SHOWN, Problem
+from leaderboard.validation.run_rules import CheckedRun
 
-TIME_LIMIT_S = 600
+START_S = 300.0  # to import the harness on a busy machine, which takes 5 s on an idle one
+RUN_S = 60.0  # of a run's first steps, on average; it takes 1 s
+MOST_S = 1200.0  # in all, but for the start
+N_TRAJECTORIES = 2  # runs of a new entry of which evaluations after the first ones are compared
 ROOT = Path(__file__).resolve().parents[2]  # where `benchmark` is found: beside this package, not beside the record
 
 _UNKNOWN = "not registered here: "  # how the harness begins what it says of a name or version that it does not know
@@ -23,26 +34,103 @@ def can_replay() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("torch", "benchmark"))
 
 
-def replay_entry(entry: EntryFolder) -> Problem | str:
-    """Replay one seed of an entry, the lowest of its alphabetically first cell; a note if losses agree.
+@dataclass(frozen=True)
+class Request:
+    """A run to be repeated: `depth` is "facts", "first", "trajectory" or "whole"."""
 
-    Only architectures that are installed here are built, by their registered names: nothing in a record is executed.
+    entry: str
+    run: CheckedRun
+    depth: str
+
+
+def requests_of(entry: str, runs: Sequence[CheckedRun], accepted: set[str], random: Random) -> list[Request]:
+    """The runs of an entry to repeat, in order: facts of every new one, losses of all of them as they are drawn.
+
+    Of an entry without new runs it is one that is drawn.
+
+    Args:
+        entry: its name, for messages.
+        runs: its records.
+        accepted: files of those that stand in the results already.
+        random: draws.
     """
-    cell = min(entry.cells)
-    file = str(entry.cells[cell][min(entry.cells[cell])].path / RECORD)
-    path = str(Path(file).absolute())
-    command = [sys.executable, "-m", "benchmark", "replay", path]
-    try:
-        done = run_child(command, timeout=TIME_LIMIT_S, cwd=ROOT, stderr=subprocess.PIPE)
-    except subprocess.TimeoutExpired:
-        return Problem(file, "first_losses_nats", f"could not be replayed within {TIME_LIMIT_S} seconds")
-    lines = [line for text in (done.stdout, done.stderr) for line in text.decode(errors="replace").splitlines()]
-    said = next((line.strip() for line in reversed(lines) if line.strip()), f"exit code {done.returncode}")
-    message = said.removeprefix(f"{path}: ")
-    if done.returncode == 0:
-        return f"{file}: replayed: {shown(message, MAX_SHOWN)}"
-    if done.returncode == 1 and said.startswith(f"{path}: {_UNKNOWN}"):
+    new = [run for run in runs if run.file not in accepted]
+    if not new:
+        return [Request(entry, random.choice(list(runs)), "first")]
+    drawn = random.sample(new, len(new))
+    cells: dict[str, CheckedRun] = {}
+    for run in drawn:
+        cells.setdefault(run.folder.path.parent.name, run)
+    far = {run.file for run in [*cells.values()][:N_TRAJECTORIES]}
+    depths = {run.file: "trajectory" if run.file in far else "first" for run in drawn}
+    drawn.sort(key=lambda run: run.file not in far)
+    return [Request(entry, run, "facts") for run in new] + [Request(entry, run, depths[run.file]) for run in drawn]
+
+
+def replays(requests: Sequence[Request]) -> Iterator[Problem | str]:
+    """Repeat runs, and yield a problem for each that differs, and a note on each entry whose runs agree."""
+    time_s = START_S + min(MOST_S, RUN_S * len(requests))
+    answers, end = ask(requests, time_s)
+    for entry in dict.fromkeys(request.entry for request in requests):
+        pairs = [(r, a) for r, a in zip(requests, answers, strict=True) if r.entry == entry]
+        yield from _of_entry(entry, pairs, end)
+
+
+def _of_entry(entry: str, pairs: list[tuple[Request, dict[str, Any] | None]], end: str) -> Iterator[Problem | str]:
+    unknown = next((a["said"] for _, a in pairs if a is not None and str(a["said"]).startswith(_UNKNOWN)), None)
+    if unknown is not None:
         # A new architecture, or a new version: the code that could run it is not part of this checkout.
-        return f"{file}: not replayed: {shown(message, MAX_SHOWN)}"
-    how = "does not replay" if done.returncode == 1 else f"could not be replayed (exit code {done.returncode})"
-    return Problem(file, "first_losses_nats", f"{how}: {message}")
+        yield f"{entry}: not replayed: {shown(unknown, MAX_SHOWN)}"
+        return
+    wrong: set[str] = set()
+    for request, answer in pairs:
+        if answer is not None and not answer["agrees"] and request.run.file not in wrong:
+            wrong.add(request.run.file)
+            said = str(answer["said"])
+            field = said.removeprefix("differs: ").split(" ")[0].split(".")[0]
+            known = field in type(request.run.record).model_fields and said.startswith("differs: ")
+            yield Problem(request.run.file, field if known else "first_losses_nats", f"does not replay: {said}")
+    missing = [request for request, answer in pairs if answer is None]
+    done = [(request, answer) for request, answer in pairs if answer is not None and answer["agrees"]]
+    n_new = sum(request.depth == "facts" for request, _ in pairs)
+    trained = [(request, answer) for request, answer in done if request.depth != "facts"]
+    if missing and (not trained or any(request.depth == "facts" for request in missing)) and not wrong:
+        yield Problem(missing[0].run.file, "first_losses_nats", f"could not be replayed {end}")
+    elif not wrong and n_new == 0:
+        request, answer = trained[0]
+        yield f"{request.run.file}: replayed: {shown(str(answer['said']), MAX_SHOWN)}"
+    elif not wrong:
+        further = [f"{_short(r)} to step {a['until']}" for r, a in trained if r.depth == "trajectory"]
+        yield (
+            f"{entry}: replayed: the facts of all {n_new} new runs, the first losses of {len(trained)}"
+            f"{f' (time was up for {len(missing)})' if missing else ''}, evaluations of {', '.join(further) or 'none'}"
+        )
+
+
+def _short(request: Request) -> str:
+    folder = request.run.folder.path
+    return f"{folder.parent.name}/{folder.name}"
+
+
+def ask(requests: Sequence[Request], time_s: float | None) -> tuple[list[dict[str, Any] | None], str]:
+    """The harness's answers, None from where it ended or time was up on; and a few words on how it ended."""
+    lines = [{"record": str(Path(r.run.file).absolute()), "depth": r.depth} for r in requests]
+    command = [sys.executable, "-m", "benchmark", "replay", "--batch"]
+    text = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+    try:
+        done = run_child(command, text, timeout=time_s, cwd=ROOT, stderr=subprocess.PIPE)
+        output, errors = done.stdout, done.stderr.decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(errors) if line.strip()), "")
+        end = f"(exit code {done.returncode}): {last}"
+    except subprocess.TimeoutExpired as error:
+        output, end = error.stdout or b"", f"within {time_s:.0f} seconds"
+    answers: list[dict[str, Any] | None] = []
+    for line in output.decode(errors="replace").split("\n")[:-1]:  # what has no line end was cut off
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            continue  # printed by something that the harness loaded
+        if isinstance(answer, dict) and answer.get("record") == lines[min(len(answers), len(lines) - 1)]["record"]:
+            answers.append(answer)
+    answers = answers[: len(requests)]
+    return answers + [None] * (len(requests) - len(answers)), end

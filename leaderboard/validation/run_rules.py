@@ -11,6 +11,7 @@ from leaderboard.records.bounded import read_bytes
 from leaderboard.records.record import Record, Resumed, parse_record
 from leaderboard.validation.curves import Curves, CurvesReader, curve_problems
 from leaderboard.validation.entry_folder import CURVES, MAX_SIZES, RECORD, RunFolder
+from leaderboard.validation.forgery.plausibility import implausible
 from leaderboard.validation.report import Problem
 from leaderboard.validation.strict_json import json_problems
 
@@ -23,11 +24,12 @@ _AT_ONCE = 200
 
 @dataclass(frozen=True)
 class CheckedRun:
-    """A record that could be read, and where; `problems` counts what is wrong with it and its curves."""
+    """A record that could be read, where, its curves, and what is wrong with it and them."""
 
     folder: RunFolder
     record: Record
     problems: tuple[Problem, ...]
+    curves: Curves | None = None
 
     @property
     def file(self) -> str:
@@ -67,7 +69,8 @@ def _read(folders: list[RunFolder], reader: CurvesReader) -> Iterator[CheckedRun
         problems = [digest] if isinstance(digest, Problem) else []
         if number in answers:
             problems += _curve_problems(folder, record, answers[number])
-        yield CheckedRun(folder, record, tuple(problems))
+        curves = answers.get(number)
+        yield CheckedRun(folder, record, tuple(problems), curves if isinstance(curves, Curves) else None)
 
 
 def _record(folder: RunFolder) -> tuple[RunFolder, Record | list[Problem]]:
@@ -140,7 +143,7 @@ def record_problems(record: Record, now: datetime | None = None) -> Iterator[tup
     if record.ended_at > now + CLOCKS_APART:
         yield "ended_at", f"{record.ended_at} lies in the future"
     yield from _loss_problems(record)
-    yield from _speed_problems(record)
+    yield from implausible(record)
 
 
 def _code(of: Resumed) -> str:
@@ -160,12 +163,3 @@ def _loss_problems(record: Record) -> Iterator[tuple[str, str]]:
         due.add(record.steps - 1)  # the last one was not finite, and was not kept
     if len(losses) not in due:
         yield "first_losses_nats", f"are {len(losses)}, must be {max(due)}"
-
-
-def _speed_problems(record: Record) -> Iterator[tuple[str, str]]:
-    """Compare tokens per second with tokens over training time; an ensemble's count the tokens of all its seeds."""
-    if record.ensemble_size > 1 or record.wall_train_s == 0:
-        return
-    expected = record.tokens / record.wall_train_s
-    if record.tokens_per_s is None or not expected / 2 <= record.tokens_per_s <= expected * 2:
-        yield "tokens_per_s", f"is {record.tokens_per_s}, tokens / wall_train_s is {expected:.0f}"

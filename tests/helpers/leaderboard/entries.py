@@ -14,7 +14,7 @@ import yaml
 
 from leaderboard.records.record import Record, RecordedProtocol, RecordedTask, protocol_hash, write_record
 from leaderboard.validation import Report, curves_reader, validate
-from leaderboard.validation.curves import CurvesReader, Found
+from leaderboard.validation.curves import CurvesReader, Found, Request
 from tests.helpers.leaderboard.records import make_record
 
 SUITE = "tiny"
@@ -36,17 +36,17 @@ class ReaderHere(CurvesReader):
 
     def __init__(self) -> None:
         super().__init__()
-        self._known: dict[tuple[str, int, int], Found] = {}
+        self._known: dict[tuple[str, str], Found] = {}
 
     def read(self, requests: Sequence[tuple[Path, str, Record]]) -> list[Found]:
-        keys = [(sha256, record.protocol.max_steps, record.protocol.eval_every) for _, sha256, record in requests]
+        keys = [(sha256, record.protocol_hash) for _, sha256, record in requests]
         new = [request for request, key in zip(requests, keys, strict=True) if key not in self._known]
         found = super().read(new)
         self._known |= {key: found.pop(0) for key in keys if key not in self._known}
         return [self._known[key] for key in keys]
 
-    def _ask(self, requests: list[tuple[Path, int]]) -> list[str | None]:
-        return [json.dumps(curves_reader.read_curves(str(path), rows)) for path, rows in requests]
+    def _ask(self, requests: list[Request]) -> list[str | None]:
+        return [json.dumps(curves_reader.read_curves(str(path), rows, states)) for path, rows, states in requests]
 
 
 READER = ReaderHere()
@@ -72,21 +72,27 @@ def write_results(folder: Path) -> Path:
     return folder / "results"
 
 
-def curve_rows(steps: Sequence[int], hit: int | None, noise: random.Random) -> list[dict[str, Any]]:
-    """Evaluations of a run that solves half of its rows at 300 steps and all at `hit`; without a hit it solves none."""
+def curve_rows(steps: Sequence[int], hit: int | None, noise: random.Random, cells: int = 16) -> list[dict[str, Any]]:
+    """Evaluations of a run that solves half of its rows at 300 steps and all at `hit`; without a hit it solves none.
+
+    Each row costs what its accuracy allows: ln 2 where half of its bits are right, next to nothing where all are.
+    """
     rows = []
     for step in steps:
         share = 0.0 if hit is None or step < min(300, hit) else 1.0 if step >= hit else 0.5
-        loss = CHANCE + share * (FLOOR - CHANCE) + 1e-3 * noise.random()
+        free = [CHANCE + 1e-3 * noise.random() for _ in range(2 * cells - 1 - round(share * cells))]
+        solved = [1e-4 * (1 + noise.random()) for _ in range(round(share * cells))]
+        positions = [*free, *solved]
+        loss = sum(positions) / len(positions)
         rows.append(
             {
                 "step": step,
                 "loss_nats": loss,
-                "loss_scored_nats": (1 - share) * 0.69,
+                "loss_scored_nats": sum(positions[cells - 1 :]) / cells,
                 "accuracy": 0.5 + 0.5 * share,
                 "exact_match": float(share == 1.0),
                 "rows_solved": share,
-                "loss_by_position_nats": [loss] * N_POSITIONS,
+                "loss_by_position_nats": positions,
             }
         )
     return rows
@@ -104,7 +110,8 @@ def make_run(name: str, cell: str, seed: int, status: str, **changes: Any) -> tu
     noise = random.Random(f"{name} {cell} {seed}")
     hit = 600 + 50 * (seed % 5) if status == "solved" else None
     steps = {"solved": (hit or 0) + 50, "censored": 1000, "diverged": 130}[status]
-    rows = curve_rows(range(0, steps + 1, 50), hit, noise)
+    cells = 16 if cell == CELLS[0] else 8
+    rows = curve_rows(range(0, steps + 1, 50), hit, noise, cells)
     content = parquet(pa.Table.from_pylist(rows, SCHEMA))
     last = rows[-1]
     half = (
@@ -118,12 +125,14 @@ def make_run(name: str, cell: str, seed: int, status: str, **changes: Any) -> tu
         "suite": SUITE,
         "cell": cell,
         "architecture.name": name,
-        "task.config": {"state_size": 16 if cell == CELLS[0] else 8, "n_nonzero": 3, "n_states": 2},
+        "task.config": {"state_size": cells, "n_nonzero": 3, "n_states": 2},
         "seeds": {"task_seed": seed, "init_seed": seed, "data_seed": seed},
         "hits": {"rows_50": half, "rows_100": full},
         "first_loss_nats": rows[0]["loss_nats"],
         "final": {**final, "task_metrics": {"rows_solved": last["rows_solved"]}},
         "steps": steps,
+        "precision": "32-true",
+        "init_hash": hashlib.sha256(f"{name} {cell} {seed}".encode()).hexdigest(),
         "first_batch_hash": hashlib.sha256(f"{cell} {seed}".encode()).hexdigest(),
         "first_losses_nats": [CHANCE + 0.01 * noise.random() for _ in range(20)],
         "tokens_per_s": steps * 8192 / 81.5,

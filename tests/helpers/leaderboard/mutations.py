@@ -26,16 +26,13 @@ FREE = {
     "hardware.threads": 3,
     "hardware.memory_bytes": None,
     "versions": {"python": "3.12.0", "<img src=x onerror=alert(1)>": "../../etc/passwd"},
-    "git.commit": "0123456",
-    "wall_eval_s": 1e7,
+    "git.commit": "89abcdef" * 5,
+    "wall_eval_s": 4.5,
     "wall_compile_s": 12.5,
     "peak_memory_bytes": None,
-    "state_bytes": 4096,
-    "flops_per_token": 1,
     "ensemble_size": 32,
-    "started_at": "2026-10-31T00:00:00Z",
+    "started_at": "2026-11-01T00:00:01Z",
     "ended_at": "2026-11-02T00:00:00.25+00:00",
-    "floor_loss_nats": None,
 }
 TEXTS = ["<script>alert(1)</script>", "../../../etc/passwd", "/dev/zero", "a\x00b", "%s%n", "x" * 5000, "\u202egnp"]
 OUT_OF_RANGE = ["NaN", "Infinity", "-Infinity", "1e999", "-1", "9" * 30, "9" * 5000, "-0.5"]

@@ -64,7 +64,6 @@ def test_a_run_on_one_device_asks_nobody(
         {"devices": 1, "plugins": [SLURMEnvironment()]},
         {"devices": 1, "strategy": "no such strategy"},
     ],
-    ids=str,
 )
 def test_any_other_is_left_to_lightning(options: dict[str, Any]) -> None:
     options = {"accelerator": "cpu", **options}
