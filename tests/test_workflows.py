@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helpers.leaderboard.entries import write_entry, write_results
+from tests.helpers.leaderboard.entries import edit, write_entry, write_results
+from tests.helpers.leaderboard.records import START
 from tests.test_rooms import ROOMS, imports
 
 NAMES = ("ci", "pages", "submission")
@@ -147,9 +148,15 @@ def two_checkouts(tmp_path: Path, repository: Path) -> Path:
 
     git("init", "-q")
     git("add", ".")
-    git("commit", "-qm", "base")
+    date = f"{START:%Y-%m-%d %H:%M:%S} +0000"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_COMMITTER_DATE", date)
+        git("commit", "-qm", "base", f"--date={date}")
     git("update-ref", "refs/remotes/origin/main", "HEAD")
-    write_entry(tmp_path / "pr" / "leaderboard" / "results", "newcomer")
+    newcomer = write_entry(tmp_path / "pr" / "leaderboard" / "results", "newcomer")
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=tmp_path / "pr", text=True).strip()
+    for folder in newcomer.glob("*/seed*"):
+        edit(folder, **{"git.commit": commit})
     # It would be imported if a command started there.
     (tmp_path / "pr" / "leaderboard" / "__init__.py").write_text("raise SystemExit('a stranger was executed')")
     (tmp_path / "pr" / "sitecustomize.py").write_text("raise SystemExit('a stranger was executed')")

@@ -24,6 +24,9 @@ FROM_TASK = ("vocab_size", "seq_len")
 """Arguments of a model that its task gives it."""
 
 PARTS = ("model", "data", "optimizer", "protocol", "trainer")
+PRECISION_NAMES = {"16": "16-mixed", "32": "32-true", "64": "64-true", "bf16": "bf16-mixed"}
+"""Lightning's short names of precisions, and what they mean."""
+
 OF_ONE_RUN = ("seed", "seeds", "out", "name", "suite", "cell")
 """Options that a sweep sets for each run."""
 
@@ -164,8 +167,9 @@ class RunConfig:
 
     @property
     def precision(self) -> str:
-        """Lightning's name of the numeric precision."""
-        return str(self.trainer.get("precision") or "32-true")
+        """Lightning's full name of the numeric precision, whichever of its names was given."""
+        given = str(self.trainer.get("precision") or "32-true")
+        return PRECISION_NAMES.get(given, given)
 
     def three_seeds(self, seed: int) -> Seeds:
         """The three seeds of one of the seeds."""

@@ -81,6 +81,7 @@ def _suite(suite: str, entries: Sequence[Entry]) -> SuiteBoard:
             title=entry.name if entry.file is None else entry.file.title,
             entry=entry.file,
             verified=entry.verified,
+            verified_seeds=entry.verified_seeds,
             is_reference=entry is reference,
             results={cell: results[entry.name].get(cell) for cell in names},
             missing=tuple(cell for cell in names if cell not in runs[entry.name]),

@@ -120,7 +120,7 @@ class Standing:
             None for the reference itself and for an incomplete entry.
         rank: as in `Result`, over all cells; None for an incomplete entry and below five seeds in a cell.
         min_seeds: runs with an outcome in the cell that has the fewest, missing cells not counted.
-        verified: maintainers ran the records themselves; else they are self-reported.
+        verified: maintainers ran whole seeds themselves, `verified_seeds` of them; else the records are self-reported.
     """
 
     suite: str
@@ -136,6 +136,7 @@ class Standing:
     min_seeds: int
     first_date: str
     last_date: str
+    verified_seeds: int = 0
 
     @property
     def standing(self) -> Standing:

@@ -7,9 +7,9 @@ A folder `<suite>/<name>` that holds `entry.yaml` is an entry, and every record 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StrictInt, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from leaderboard.records.bounded import parse_yaml, read_bytes
 from leaderboard.records.fields import Count, Model, Name
@@ -61,13 +61,34 @@ class EntryFile(Model):
 
 
 class Verified(Model):
-    """A line of `verified.yaml`: maintainers ran or replayed these records themselves."""
+    """A line of `verified.yaml`: maintainers ran whole seeds of this entry themselves.
+
+    Attributes:
+        seeds: how many seeds of each cell they ran before the records were handed in, or handed in themselves.
+        reruns: how many whole runs they did again, from a draw over all cells; None in lines from before there was one.
+        draw: seed of that draw: `validate --rerun N --draw SEED` repeats it.
+    """
 
     suite: Slug
     name: Slug
     by: Line
     date: Annotated[str, Field(strict=True, pattern=r"^\d{4}-\d{2}-\d{2}$")]
-    seeds: StrictInt
+    seeds: Annotated[int, Field(strict=True, ge=0)] = 0
+    reruns: Annotated[int, Field(strict=True, ge=1)] | None = None
+    draw: Count | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.seeds and self.reruns is None:
+            raise ValueError("says neither seeds nor reruns: what was run?")
+        if (self.reruns is None) != (self.draw is None):
+            raise ValueError("reruns and draw belong together")
+        return self
+
+    @property
+    def n_whole(self) -> int:
+        """Whole seeds that maintainers ran: those of the draw, or all of each cell."""
+        return self.seeds if self.reruns is None else self.reruns
 
 
 def load_yaml(path: Path) -> Any:

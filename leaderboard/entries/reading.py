@@ -37,6 +37,7 @@ class Entry:
     file: EntryFile | None
     verified: bool
     cells: Mapping[str, tuple[RunRecord, ...]]
+    verified_seeds: int = 0
 
     def records(self) -> dict[str, list[Record]]:
         """The records of every cell."""
@@ -58,7 +59,7 @@ def read_results(root: str | Path, verified: Path | None = VERIFIED_FILE) -> Res
     Raises:
         ValueError: the folder does not exist, or the list of verified entries is broken.
     """
-    checked = {(line.suite, line.name) for line in read_verified(verified)} if verified else set()
+    checked = {(line.suite, line.name): line.n_whole for line in read_verified(verified)} if verified else {}
     root = Path(root)
     problems: list[str] = []
     files: dict[Path, EntryFile] = {}
@@ -97,7 +98,7 @@ def read_results(root: str | Path, verified: Path | None = VERIFIED_FILE) -> Res
         if key in {(entry.suite, entry.name) for entry in entries}:
             problems.append(f"{folder / ENTRY_FILE}: name: a second entry {file.name} in suite {file.suite}")
             continue
-        entries.append(Entry(file.suite, file.name, file, key in checked, _by_cell(runs[folder])))
+        entries.append(Entry(file.suite, file.name, file, key in checked, _by_cell(runs[folder]), checked.get(key, 0)))
     problems += [problem for entry in entries for problem in _mixed(entry)]
     return Results(tuple(sorted(entries, key=lambda entry: (entry.suite, entry.name))), tuple(others), tuple(problems))
 

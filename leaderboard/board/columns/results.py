@@ -77,6 +77,11 @@ def _origin(row: Standing | CellRow) -> str:
     return "verified" if row.standing.verified else "self-reported"
 
 
+def _origin_text(row: Standing | CellRow) -> str:
+    n = row.standing.verified_seeds
+    return f"{_origin(row)} ({n:,})" if n else _origin(row)
+
+
 def _note(row: SummaryRow) -> str:
     repeated = f"{count_text(row.repeated_seeds, 'repeated seed')} ignored" if row.repeated_seeds else ""
     return ", ".join(filter(None, (row.unusual, repeated)))
@@ -222,13 +227,13 @@ _DATES = {"first_date": "runs.first_date", "last_date": "runs.last_date"}
 define("date", lambda row: row.last_date, {HEADLINE: 8, CSV: 22}, values=_DATES)
 define(
     "records",
-    _origin,
+    _origin_text,
     {HEADLINE: 9, CSV: 3},
     order=_origin,
     values={"records": _origin},
     style=lambda row: f"badge {_origin(row)}",
-    explanation="`self-reported` by the entry's authors, or `verified`: the maintainers ran or replayed the records "
-    "themselves.",
+    explanation="`self-reported` by the entry's authors, or `verified (N)`: the maintainers ran N whole seeds "
+    "themselves, each cell's or those of a random draw over all cells.",
 )
 define("note", _note, {OTHERS: 10})
 define("status", None, {CSV: 9}, values={"status": _of_runs(lambda r: "measured" if r.n else "no outcome", MISSING)})

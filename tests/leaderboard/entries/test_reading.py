@@ -66,6 +66,10 @@ def test_verified_entries(tmp_path: Path) -> None:
     path.write_text("- {suite: lite, name: transformer, by: maintainers, date: '2026-11-22', seeds: 3}\n")
     entries = read_results(tmp_path / "results", verified=path).entries
     assert {entry.name: entry.verified for entry in entries} == {"transformer": True, "other": False}
+    assert {entry.name: entry.verified_seeds for entry in entries} == {"transformer": 3, "other": 0}
+    path.write_text("- {suite: lite, name: other, by: us, date: '2026-11-27', reruns: 4, draw: 123}\n")
+    entries = read_results(tmp_path / "results", verified=path).entries
+    assert {entry.name: entry.verified_seeds for entry in entries} == {"transformer": 0, "other": 4}
     assert read_verified(tmp_path / "none.yaml") == ()
 
 
@@ -74,6 +78,9 @@ def test_verified_entries(tmp_path: Path) -> None:
     [
         ("a: 1", "must hold a list, holds dict"),
         ("- {suite: lite, name: x, by: y, date: yesterday, seeds: 1}", "date: String should match pattern"),
+        ("- {suite: lite, name: x, by: y, date: '2026-11-27'}", "says neither seeds nor reruns"),
+        ("- {suite: lite, name: x, by: y, date: '2026-11-27', reruns: 4}", "reruns and draw belong together"),
+        ("- {suite: lite, name: x, by: y, date: '2026-11-27', reruns: 0, draw: 1}", "reruns: Input should be greater"),
     ],
 )
 def test_a_broken_list_of_verified_entries(tmp_path: Path, text: str, reason: str) -> None:
