@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leaderboard.entries.reading import RESULTS
+from leaderboard.entries.places import RESULTS
 from leaderboard.records.record import read_record
 from leaderboard.validation import validate
 from leaderboard.validation.entry_folder import RunFolder
