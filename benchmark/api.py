@@ -4,6 +4,7 @@ The only output is a progress bar in a terminal or a notebook. Torch's random st
 afterwards.
 """
 
+import inspect
 import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -252,6 +253,9 @@ def sweep(
     jobs: int | None = None,
     address: str | None = None,
     progress: bool = True,
+    model_options: Mapping[str, Any] | None = None,
+    data_options: Mapping[str, Any] | None = None,
+    **settings: Any,
 ) -> SweepResult:
     """Run every architecture on every cell with every seed, except what is done already; each run leaves one record.
 
@@ -271,6 +275,8 @@ def sweep(
         jobs: processes at once; by default one per core, or per GPU.
         address: of the Ray cluster.
         progress: show a live table, in a terminal or a notebook.
+        model_options, data_options: of every run, as for `configure`.
+        settings: `optimizer`, `protocol` and `trainer`, as mappings of their options, and `metrics`, for every run.
 
     Raises:
         BenchmarkError: one line, for a mistake in the arguments or a file; nothing is begun then.
@@ -292,6 +298,7 @@ def sweep(
             cells=(cells,) if isinstance(cells, str) else tuple(cells),
             grid=parse_grid(f"{key}={_written(values)}" for key, values in (grid or {}).items()),
             max_steps=max_steps,
+            options=_options_of_all({"model": model_options, "data": data_options, **settings}),
             out=user_path(out, "--out"),
             engine=engine,
             jobs=jobs,
@@ -304,6 +311,18 @@ def sweep(
     if driver.signum is not None:
         raise SystemExit(128 + driver.signum)
     return SweepResult(order.out, driver.records, driver.progress.failures)
+
+
+def _options_of_all(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of every run of a sweep; a name that is none of theirs is a ValueError of one line."""
+    known = ("optimizer", "protocol", "trainer", "metrics")
+    for name in given.keys() - {"model", "data", *known}:
+        arguments = [*inspect.signature(sweep).parameters, *known]
+        raise ValueError(errors.unknown("argument", name, [each for each in arguments if each != "settings"]))
+    parts = {name: _mapping(name, value) for name, value in given.items() if name != "metrics"}
+    return {name: own for name, own in parts.items() if own} | {
+        name: value for name, value in given.items() if name == "metrics" and value is not None
+    }
 
 
 def _importable(model: str | type[SequenceModel]) -> str:

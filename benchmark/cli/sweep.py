@@ -1,6 +1,6 @@
 """``python -m benchmark sweep``: many seeds of many architectures on many cells."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
@@ -13,6 +13,15 @@ from benchmark.config.seeds import parse_seeds
 from benchmark.sweeps.sweep import SweepConfig, begin, carry_out
 from leaderboard.paths import user_path
 from leaderboard.streams import say
+
+PARTS = {
+    "model": "--model.OPTION VALUE, as for fit: of all architectures",
+    "data": "--data.OPTION VALUE, as for fit: of all cells, whose records then name no suite",
+    "optimizer": "--optimizer.OPTION VALUE, as for fit",
+    "protocol": "--protocol.OPTION VALUE, as for fit; records then name no suite",
+    "trainer": "--trainer.OPTION VALUE, as for fit",
+}
+"""Parts of a configuration whose options hold for all runs; `fit --help` and `fit --model.help NAME` list them."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -35,6 +44,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--max_steps", type=PositiveInt | None, default=None, help="budget in the place of the cells' own"
     )
+    for part, what in PARTS.items():
+        parser.add_argument(f"--{part}", type=dict[str, Any], default={}, metavar="OPTIONS", help=what)
+    parser.add_argument("--metrics", type=str, default="", help="as for fit: further metrics, with commas between")
     parser.add_argument("--out", type=str, default="runs", help="folder of all runs: OUT/suite/cell/architecture/seedK")
     parser.add_argument("--engine", type=Literal["local", "ray"], default="local", help="where the runs go")
     parser.add_argument(
@@ -60,6 +72,8 @@ def run(args: Namespace) -> int:
         grid=parse_grid(args.grid or ()),
         max_steps=None if args.max_steps is None else int(args.max_steps),  # YAML knows no restricted numbers
         out=user_path(args.out, "--out"),
+        options={part: args[part] for part in PARTS if args[part]}
+        | ({"metrics": args.metrics} if args.metrics else {}),
         engine=args.engine,
         jobs=args.jobs,
         address=args.address,

@@ -1,6 +1,7 @@
 """The grid of a sweep: options that take several values, and the product of them."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -67,6 +68,13 @@ def points(axes: Iterable[Axis]) -> list[dict[str, Value]]:
 def name_of(cell: str, point: Mapping[str, Value]) -> str:
     """The name of a cell at a point of the grid, ``CELL,key=value,...``: a plain folder name."""
     return ",".join([cell, *(f"{key}={value_text(value)}" for key, value in point.items())])
+
+
+def short_keys(axes: Iterable[Axis]) -> dict[str, str]:
+    """What each key that varies is called in names: its last part, or the whole key where two end alike."""
+    varying = [axis for axis in axes if len(axis.values) > 1]
+    alike = Counter(axis.option for axis in varying)
+    return {axis.key: axis.option if alike[axis.option] == 1 else axis.key for axis in varying}
 
 
 def value_text(value: Value) -> str:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from benchmark.config.errors import optional
 from benchmark.sweeps.engines.worker import LOG
+from benchmark.sweeps.naming import CellNames
 from benchmark.sweeps.plan import Unit
 from benchmark.sweeps.progress import CellProgress, Progress, duration
 from benchmark.training.display.terminal import is_live
@@ -117,9 +118,10 @@ def table_of(progress: Progress, most_rows: int | None = None) -> Table:
         chosen = sorted(rows, key=lambda item: _interest(item[1]))[:room]
         rows = [item for item in rows if item in chosen]
         table.caption = f"and {len(progress.rows) - len(rows)} more rows"
+    name = CellNames([entry.cell for entry, _ in rows])
     for entry, row in rows:
         counts = (f"{row.done}/{row.n}", row.solved, row.running or "", row.failed or "")
-        table.add_row(entry.cell, entry.architecture, *map(str, counts))
+        table.add_row(name(entry.cell), entry.architecture, *map(str, counts))
     return table
 
 

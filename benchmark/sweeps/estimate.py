@@ -9,6 +9,7 @@ from rich.table import Table
 
 from benchmark.config.parser import parse
 from benchmark.config.yaml_text import from_text
+from benchmark.sweeps.naming import CellNames
 from benchmark.sweeps.plan import Plan, PlanEntry
 from benchmark.sweeps.progress import duration, run_seconds
 from benchmark.sweeps.state import outcome
@@ -103,10 +104,11 @@ def print_plan(plan: Plan, out: Path, slots: int | None) -> int:
         table.add_column(column)
     for column in ("to do", "done", "one run", "all"):
         table.add_column(column, justify="right", no_wrap=True)
+    name = CellNames([each.entry.cell for each in found])
     for each in found:
         bound = "~" if each.done_s else "≤"
         costs = [f"{bound} {duration(s)}" for s in (each.run_s, each.todo * each.run_s)] if each.todo else ["", ""]
-        table.add_row(each.entry.cell, each.entry.architecture, str(each.todo), str(len(each.done_s)), *costs)
+        table.add_row(name(each.entry.cell), each.entry.architecture, str(each.todo), str(len(each.done_s)), *costs)
     console.print(table)
     todo = sum(each.todo for each in found)
     total_s = sum(each.todo * each.run_s for each in found)

@@ -31,6 +31,7 @@ class Base:
         architecture: registered name.
         content: as in a YAML file for `fit`.
         source: what the user would look at to mend it.
+        fixed: options of model and optimizer, by their whole keys, that the suite sets for every architecture.
     """
 
     suite: str
@@ -40,6 +41,7 @@ class Base:
     architecture: str
     content: dict[str, Any]
     source: str
+    fixed: frozenset[str] = frozenset()
 
 
 def bases(suite: str | None, files: Sequence[str], models: Sequence[str], cells: Sequence[str]) -> list[Base]:
@@ -95,7 +97,8 @@ def _of_suite(suite: str, setups: Mapping[str, dict[str, Any]], models: Sequence
         for model in models:
             merged = _merged(cell, model, content.architectures.get(model, Setup()), setups.get(model, {}))
             source = f"suite {name}, cell {cell_name}, {model}"
-            found.append(Base(name, True, cell_name, cell.data.name, model, merged, source))
+            fixed = [*(f"model.{key}" for key in cell.model), *(f"optimizer.{key}" for key in cell.optimizer)]
+            found.append(Base(name, True, cell_name, cell.data.name, model, merged, source, frozenset(fixed)))
     return found
 
 

@@ -48,7 +48,7 @@ def check_config(folder: Path, unit: Unit) -> None:
     if not path.exists() or (text := text_of(path)) == unit.config:
         return
     try:
-        there, here = _flat(from_text(text)), _flat(from_text(unit.config))
+        there, here = flat(from_text(text)), flat(from_text(unit.config))
     except (yaml.YAMLError, AttributeError) as error:
         raise ValueError(f"{path}: is not a run's configuration") from error
     if (line := _difference(there, here)) is not None:
@@ -68,7 +68,7 @@ def make_folder(folder: Path, unit: Unit) -> None:
         write_whole(folder / CONFIG, unit.config.encode())
 
 
-def _flat(content: Mapping[str, Any]) -> dict[str, Any]:
+def flat(content: Mapping[str, Any]) -> dict[str, Any]:
     """Every decided value by its dotted key; what is not set counts as what is null."""
     flat: dict[str, Any] = {}
 

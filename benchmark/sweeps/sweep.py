@@ -1,9 +1,10 @@
 """A sweep from its settings to its records: the command line and Python both come through here."""
 
 import signal
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.config.grid import Axis
 from benchmark.sweeps.engines.server import start_server
@@ -28,6 +29,7 @@ class SweepConfig:
         cells: names; none for all.
         grid: options that take several values.
         max_steps: budget in the place of the cells' own.
+        options: of every run, see `make_plan`.
         out: folder of all runs.
         engine: where the runs go.
         jobs: processes at once; None for one per core, or per GPU.
@@ -44,6 +46,7 @@ class SweepConfig:
     cells: tuple[str, ...] = ()
     grid: tuple[Axis, ...] = ()
     max_steps: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     out: Path = Path("runs")
     engine: Literal["local", "ray"] = "local"
     jobs: int | None = None
@@ -74,9 +77,10 @@ class SweepConfig:
         Raises:
             ValueError: one line for whatever could not be run.
         """
+        from benchmark.sweeps.naming import named
         from benchmark.sweeps.plan import make_plan
 
-        return make_plan(
+        plan = make_plan(
             self.seeds,
             suite=self.suite,
             files=self.files,
@@ -84,7 +88,9 @@ class SweepConfig:
             cells=self.cells,
             grid=self.grid,
             max_steps=self.max_steps,
+            options=self.options,
         )
+        return named(plan, self.out)
 
 
 def begin(config: SweepConfig) -> None:

@@ -76,7 +76,7 @@ def test_a_grid_point_is_a_cell_of_its_own_name(make: Make) -> None:
     grid = ["data.n_nonzero=1..2", "model.n_heads=1,4"]
     plan = make(models=["transformer"], cells=["lm4"], grid=grid)
     assert [str(entry.unit(0).folder) for entry in plan.entries] == [
-        f"tiny/lm4,data.n_nonzero={s},model.n_heads={h}/transformer/seed0" for s in (1, 2) for h in (1, 4)
+        f"tiny/lm4,n_nonzero={s},n_heads={h}/transformer/seed0" for s in (1, 2) for h in (1, 4)
     ]
     for entry, (s, h) in zip(plan.entries, [(1, 1), (1, 4), (2, 1), (2, 4)], strict=True):
         content = config_of(entry)
@@ -93,6 +93,10 @@ def test_a_grid_point_is_a_cell_of_its_own_name(make: Make) -> None:
     [
         ({"grid": ["model.mlp_ratio=2"]}, "tiny"),
         ({"grid": ["optimizer.lr=1e-2"]}, "tiny"),
+        ({"options": {"optimizer": {"lr": 1e-2}, "model": {"mlp_ratio": 2}, "metrics": "entropy_nats"}}, "tiny"),
+        ({"options": {"model": {"d_model": 32}}}, None),  # the suite's, for all architectures
+        ({"grid": ["optimizer.warmup_steps=1"]}, None),
+        ({"options": {"data": {"n_nonzero": 1}}}, None),
         ({"grid": ["protocol.eval_every=10"]}, None),
         ({"max_steps": 60}, None),
     ],
@@ -103,8 +107,8 @@ def test_the_record_names_the_suite_while_cell_and_protocol_are_its_own(
     plan = make(models=["transformer"], cells=["lm4"], **words)
     [content] = map(config_of, plan.entries)
     assert content.get("suite") == suite
-    assert content["cell"].startswith("lm4,")
-    assert str(plan.entries[0].unit(0).folder).startswith("tiny/lm4,")
+    assert content["cell"] == "lm4"  # nothing varies
+    assert str(plan.entries[0].unit(0).folder) == "tiny/lm4/transformer/seed0"
     if "max_steps" in words:
         assert content["protocol"]["max_steps"] == plan.entries[0].identity.protocol.max_steps == 60
     if words.get("grid") == ["optimizer.lr=1e-2"]:
@@ -158,7 +162,15 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"grid": ["optimizer.lr=fast"]}, "--grid optimizer.lr=fast: --optimizer.lr: expected float, got value: fast"),
     ({"grid": ["protocol.eval_every=50"]}, "protocol.eval_every must be in 1..max_steps = 40, got 50"),
     ({"grid": ["protocol.max_steps=60"], "max_steps": 60}, "exclude each other"),
-    ({"max_steps": 10}, "protocol.max_steps=10: protocol.eval_every must be in 1..max_steps = 10, got 20"),
+    ({"options": {"optimizer": {"lrr": 1}}}, "unknown option --optimizer.lrr: did you mean --optimizer.lr or"),
+    ({"options": {"optimizer": {"lr": "fast"}}}, "--optimizer.lr: expected float, got value: fast"),
+    ({"options": {"model": {"n_heads": 2}}}, "unknown option --model.n_heads"),
+    ({"options": {"trainer": {"devices": 2}}}, "--trainer.devices: each run of a sweep has one device"),
+    ({"options": {"trainer": {"precison": "32"}}}, "did you mean --trainer.precision"),
+    ({"options": {"metrics": "entropy"}}, "did you mean entropy_nats?"),
+    ({"options": {"protocol": {"max_steps": 60}}, "max_steps": 60}, "exclude each other"),
+    ({"options": {"optimizer": {"lr": 1}}, "grid": ["optimizer.lr=1,2"]}, "exclude each other"),
+    ({"max_steps": 10}, "cell lm4, transformer: protocol.eval_every must be in 1..max_steps = 10, got 20"),
     ({"files": {"m.yaml": "model: rwkv"}}, "--config sets up rwkv, which --models does not name"),
     ({"files": {"m.yaml": "modle: rwkv"}}, "m.yaml: unknown key 'modle': did you mean model?"),
     ({"files": {"m.yaml": "model: rwkw"}}, "m.yaml: unknown architecture 'rwkw': did you mean rwkv?"),

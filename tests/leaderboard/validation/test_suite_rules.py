@@ -42,7 +42,7 @@ def against_suite(entry: Path, **changes: Any) -> list[str]:
     for run in runs(entry):
         found += cell_problems(run, suite)
         found += size_problems(
-            run, read_record(RESULTS / "lite" / "transformer" / run.record.cell / "seed0/record.json")
+            run, read_record(RESULTS / "lite" / "transformer" / str(run.record.cell) / "seed0/record.json")
         )
     return [problem.field for problem in [*found, *choice_problems(runs(entry), suite)]]
 
