@@ -175,19 +175,20 @@ def fit(
     return _ended(run, outcome)
 
 
-def resume(folder: str | Path, *, progress: bool = True) -> Run:
+def resume(folder: str | Path, *, progress: bool = True, trust: bool = False) -> Run:
     """Go on with a run that was cut short, from its checkpoint, bit for bit on a CPU.
 
     Args:
         folder: run folder.
         progress: show a bar, in a terminal or a notebook.
+        trust: as for `load`.
 
     Raises:
         BenchmarkError, KeyboardInterrupt, Exception: as `fit`.
     """
     with _one_line():
         load_plugins()
-        run = loading.resume(user_path(folder, "folder"), progress=progress, plain_progress=False)
+        run = loading.resume(user_path(folder, "folder"), progress=progress, plain_progress=False, trust=trust)
     assert run.outcome is not None
     return _ended(run, run.outcome)
 
@@ -204,20 +205,21 @@ def _ended(run: Run, outcome: Outcome) -> Run:
     return run
 
 
-def load(folder: str | Path, *, step: int | None = None, weights: bool = True) -> Run:
+def load(folder: str | Path, *, step: int | None = None, weights: bool = True, trust: bool = False) -> Run:
     """The run in a folder, with its weights at the end or those kept after a step.
 
     Args:
         folder: run folder, also that of one of many seeds.
         step: one of `Run.kept_steps` (option `keep_every`); None for the end.
         weights: whether to load the trained weights; if False, the model keeps its initial ones.
+        trust: import whatever classes its configuration names; otherwise registered ones, torch's and Lightning's only.
 
     Raises:
         BenchmarkError: one line, if the folder is not a run folder, or the weights are not there or damaged.
     """
     with _one_line():
         load_plugins()
-        return loading.load(user_path(folder, "folder"), step=step, weights=weights)
+        return loading.load(user_path(folder, "folder"), step=step, weights=weights, trust=trust)
 
 
 @dataclass(frozen=True)

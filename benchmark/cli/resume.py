@@ -6,6 +6,7 @@ from jsonargparse import ArgumentParser, Namespace
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the run's folder."""
     parser.add_argument("run_folder", metavar="RUN_FOLDER", help="folder of the run, with its config.yaml")
+    parser.add_argument("--trust", action="store_true", help="import whatever classes its config.yaml names")
 
 
 def run(args: Namespace) -> int:
@@ -19,4 +20,4 @@ def run(args: Namespace) -> int:
     from leaderboard.paths import user_path
 
     load_plugins()
-    return resume_and_print(user_path(args.run_folder, "RUN_FOLDER"))
+    return resume_and_print(user_path(args.run_folder, "RUN_FOLDER"), trust=args.trust)

@@ -17,6 +17,7 @@ from jsonargparse import ArgumentParser, Namespace
 from architectures import ARCHITECTURES, SequenceModel
 from benchmark.config import errors
 from benchmark.config.loggers import fill_in_folders, with_folder
+from benchmark.config.plugins import foreign_names
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.run_config import (
     FROM_TASK,
@@ -286,6 +287,7 @@ def from_namespace(parsed: Namespace, given: Mapping[str, Any], trainer: Namespa
     for name, value in data_class.model_defaults.items():
         if name in model and name not in asked["model"]:
             model[name] = value
+    _warn_of_foreign(parsed, trainer)
     flat = {name: parsed[name] for name in RunConfig.__dataclass_fields__ if name not in PARTS and name in parsed}
     return RunConfig(
         model=Choice(_class(parsed.model), model),
@@ -308,6 +310,24 @@ def _require_not_null(owner: type, prefix: str, options: Mapping[str, Any]) -> N
         if name in options and options[name] is None and has_default and not takes_null:
             expected = getattr(parameter.annotation, "__name__", parameter.annotation)
             raise ValueError(f"--{prefix}{name}: expected {expected}, got value: None")
+
+
+def _warn_of_foreign(parsed: Namespace, trainer: Namespace) -> None:
+    """Warn of classes that are neither registered nor torch's or Lightning's: their code runs here."""
+    chosen = [_class(parsed[key]) for key in ("model", "data")]
+    registered: list[type] = [*ARCHITECTURES.values(), *TASKS.values()]
+    paths = [f"{cls.__module__}.{cls.__qualname__}" for cls in chosen if cls not in registered]
+    for path in dict.fromkeys([*paths, *foreign_names(_class_paths(trainer))]):
+        warnings.warn(f"the configuration names {path}, from outside of the suite: its code runs here", stacklevel=2)
+
+
+def _class_paths(value: Any) -> list[str]:
+    """Every `class_path` within parsed options."""
+    if isinstance(value, Namespace | dict):
+        content = vars(value) if isinstance(value, Namespace) else value
+        own = [content["class_path"]] if isinstance(content.get("class_path"), str) else []
+        return own + _class_paths(list(content.values()))
+    return [path for part in value for path in _class_paths(part)] if isinstance(value, list | tuple) else []
 
 
 def _choice(parsed: Namespace) -> dict[str, Any]:

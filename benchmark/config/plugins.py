@@ -1,11 +1,13 @@
 """Architectures, tasks and metrics from elsewhere: other installed packages, and single files."""
 
 import importlib.util
+import re
 import sys
 import warnings
+from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark.config.errors import said, unknown
 
@@ -13,6 +15,15 @@ if TYPE_CHECKING:
     from architectures import SequenceModel
 
 GROUPS = ("emergence_benchmark.architectures", "emergence_benchmark.tasks", "emergence_benchmark.metrics")
+
+
+FAMILIAR = {"architectures", "benchmark", "datamodules", "lightning", "pytorch_lightning", "torch"}
+"""Packages whose classes a configuration may name without a warning."""
+
+
+NOT_IMPORTED = (
+    "names {}, which is neither registered nor torch's or Lightning's: it is imported with --trust (trust=True) only"
+)
 
 
 def plugins() -> list[EntryPoint]:
@@ -30,6 +41,52 @@ def load_plugins() -> None:
             entry.load()
         except Exception as error:  # whatever an outside package raises must not stop the suite
             warnings.warn(f"plugin {entry.name} ({entry.value}) did not load: {said(error)}", stacklevel=2)
+
+
+def foreign_names(content: Any) -> Iterator[str]:
+    """Import paths in a configuration, or a part of one as it was parsed, that lead out of the suite, torch and
+    Lightning: whatever follows `class_path`, and texts that look like one."""
+    if isinstance(content, str):
+        if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", content) and content.partition(".")[0] not in FAMILIAR:
+            yield content
+    elif isinstance(content, Mapping):
+        for value in content.values():
+            yield from foreign_names(value)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from foreign_names(value)
+
+
+def registered_only(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that a stranger may have written, with architecture and task by registered name alone.
+
+    Raises:
+        ValueError: one line, if anything else in it may be imported that is not the suite's, torch's or Lightning's.
+    """
+    whole = dict(content)
+    for key in ("model", "data"):
+        choice = whole.get(key)
+        if isinstance(choice, str):
+            choice = {"class_path": choice}
+        if not isinstance(choice, Mapping):
+            continue
+        whole[key] = {**choice, "class_path": str(choice.get("class_path")).rpartition(".")[2]}
+        _refuse_classes(choice.get("init_args"))
+        if extra := choice.keys() - {"class_path", "init_args"}:
+            raise ValueError(f"{key}: {unknown('key', str(min(extra)), ['class_path', 'init_args'])}")
+    for name in foreign_names(whole.get("trainer") or {}):
+        raise ValueError(NOT_IMPORTED.format(name))
+    return whole
+
+
+def _refuse_classes(options: Any) -> None:
+    """Raise a ValueError for an option of an architecture or a task that is a class from elsewhere."""
+    parts = options.values() if isinstance(options, Mapping) else options if isinstance(options, list) else ()
+    if isinstance(options, Mapping) and "class_path" in options:
+        for name in foreign_names(options["class_path"]):
+            raise ValueError(NOT_IMPORTED.format(name))
+    for part in parts:
+        _refuse_classes(part)
 
 
 def architecture(name: str) -> "type[SequenceModel]":

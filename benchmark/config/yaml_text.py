@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 import jsonargparse
 import yaml
-from jsonargparse import get_loader, set_dumper, set_loader, set_parsing_settings
+from jsonargparse import _loaders_dumpers, get_loader, set_dumper, set_loader, set_parsing_settings
 
 from leaderboard.paths import user_path
 from leaderboard.records.bounded import MAX_DEPTH, check_yaml, read_bytes
@@ -97,11 +97,18 @@ def from_text(text: str) -> Any:
         yaml.YAMLError: if it is no YAML, has a key twice, or is past the limits of `check_yaml`.
     """
     try:
-        if len(text) > MAX_DEPTH or "*" in text:  # a shorter one without aliases cannot be deep or large
-            check_yaml(text)
+        _check(text)
         return yaml.load(text, Loader=_Reader)
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise yaml.YAMLError(str(error)) from error  # a value that its tag does not fit, a limit
+        raise yaml.YAMLError(str(error)) from error  # a value that its tag does not fit
+
+
+def _check(text: str) -> None:
+    if len(text) > MAX_DEPTH or "*" in text:  # a shorter one without aliases cannot be deep or large
+        try:
+            check_yaml(text)
+        except ValueError as error:
+            raise yaml.YAMLError(str(error)) from error
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -136,8 +143,10 @@ def use_in_parsers() -> None:
     To be called again after an import of Lightning's command line, which switches the reading of remote files on.
     """
     set_loader("yaml", _value, (yaml.YAMLError,))
+    _loaders_dumpers.yaml_load = _within_limits  # which it calls by this name for texts that may be numbers
     set_dumper("yaml", to_text)
     set_parsing_settings(config_read_mode_urls_enabled=False, config_read_mode_fsspec_enabled=False)
+    set_parsing_settings(import_path_allowlist=[])  # an error in place of a warning for os.system and its like
     jsonargparse.Path.read_text = _read_text  # type: ignore[assignment, attr-defined, method-assign]
 
 
@@ -149,6 +158,12 @@ def _value(text: str) -> Any:
     if isinstance(value, dict) and all(part is None for part in value.values()):
         return _PARSERS_OWN(text)  # {a, b} and a: are texts to it
     return value
+
+
+def _within_limits(text: str) -> Any:
+    """The parser's own reading of a text within the limits of `check_yaml`."""
+    _check(text)
+    return _PARSERS_OWN(text)
 
 
 def _read_text(path: Any) -> str:

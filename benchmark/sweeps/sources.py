@@ -108,7 +108,7 @@ def _merged(cell: Cell, model: str, listed: Setup, given: Mapping[str, Any]) -> 
     lr = {"lr": listed.lr[cell.data.name]} if cell.data.name in listed.lr else {}
     return {
         "model": {"class_path": model, "init_args": options},
-        "data": cell.data.model_dump(),
+        "data": {"class_path": cell.data.name, "init_args": cell.data.init_args},
         "protocol": cell.protocol,
         "optimizer": {**cell.optimizer, **lr, **given.get("optimizer", {})},
         "trainer": TRAINER,

@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmark.config.errors import BenchmarkError
 from benchmark.config.identity import RunIdentity, difference
 from benchmark.config.parser import config_of, parse
+from benchmark.config.plugins import registered_only
 from benchmark.config.run_config import RunConfig
 from benchmark.config.yaml_text import read_yaml
 from benchmark.metrics.registry import METRICS
@@ -15,7 +16,7 @@ from benchmark.training.run import Run, build, restored
 from leaderboard.records.record import read_record
 
 
-def load(folder: str | Path, *, step: int | None = None, weights: bool = True) -> Run:
+def load(folder: str | Path, *, step: int | None = None, weights: bool = True, trust: bool = False) -> Run:
     """The run in a folder, with its weights at the end, or those kept after a step.
 
     Works for a run that has ended, whatever way, or is not over yet; for the folder of one seed of many, and for that
@@ -25,6 +26,7 @@ def load(folder: str | Path, *, step: int | None = None, weights: bool = True) -
         folder: run folder.
         step: one of `Run.kept_steps`; None for the end.
         weights: take the trained weights.
+        trust: import whatever classes its configuration names; otherwise registered ones, torch's and Lightning's only.
 
     Raises:
         ValueError: one line, if the folder is not a run folder, or the weights are not there or damaged.
@@ -34,7 +36,7 @@ def load(folder: str | Path, *, step: int | None = None, weights: bool = True) -
     if step is not None and not weights:
         raise BenchmarkError("step says which weights to load: leave out weights=False")
     folder = Path(folder)
-    config = config_in(folder)
+    config = config_in(folder, trust=trust)
     run = restored(config, folder, step) if weights else build(config)
     run.folder = folder
     for member in run.members:
@@ -53,7 +55,7 @@ def _check_record(path: Path, member: Member) -> None:
         )
 
 
-def config_in(folder: Path) -> RunConfig:
+def config_in(folder: Path, *, trust: bool = False) -> RunConfig:
     """The configuration of the run in a folder, from its config.yaml or else from its record.
 
     Raises:
@@ -68,7 +70,7 @@ def config_in(folder: Path) -> RunConfig:
             warnings.warn(f"{path}: metrics that are not registered here are left out: {', '.join(gone)}", stacklevel=2)
             content["metrics"] = [name for name in asked if name in METRICS]
         try:
-            return parse(content)
+            return parse(content if trust else registered_only(content))
         except ValueError as error:
             raise BenchmarkError(f"{path}: {error}") from error
     if (folder / RECORD).is_file():
@@ -78,12 +80,20 @@ def config_in(folder: Path) -> RunConfig:
     raise BenchmarkError(f"{folder}: is not a run folder (it has no {CONFIG} and no {RECORD})")
 
 
-def resume(folder: Path, *, begin_anew: bool = False, progress: bool = True, plain_progress: bool = True) -> Run:
+def resume(
+    folder: Path,
+    *,
+    begin_anew: bool = False,
+    progress: bool = True,
+    plain_progress: bool = True,
+    trust: bool = False,
+) -> Run:
     """Go on with the run in a folder, from its checkpoint if there is one; `Run.outcome` says how it ended.
 
     Args:
         folder: run folder.
         begin_anew, progress, plain_progress: as for `Run.fit`.
+        trust: as for `load`.
 
     Raises:
         ValueError: if it has ended, or the folder is not a run folder.
@@ -91,6 +101,6 @@ def resume(folder: Path, *, begin_anew: bool = False, progress: bool = True, pla
     if not (folder / CONFIG).is_file():
         raise BenchmarkError(f"{folder}: is not a run folder (it has no {CONFIG})")
     require_unfinished(folder)
-    run = load(folder, weights=False)
+    run = load(folder, weights=False, trust=trust)
     run.fit(begin_anew=begin_anew, progress=progress, plain_progress=plain_progress)
     return run

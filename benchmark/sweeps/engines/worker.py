@@ -42,7 +42,7 @@ def work(folder: Path) -> None:
 
     def resumed() -> int:
         load_plugins()
-        return resume_and_print(folder, begin_anew=True)
+        return resume_and_print(folder, begin_anew=True, trust=True)  # the sweep wrote its configuration
 
     torch.set_num_threads(1)
     sys.exit(reported(resumed))

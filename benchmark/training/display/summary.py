@@ -20,18 +20,19 @@ from leaderboard.streams import flushed, say
 from leaderboard.whole_files import CannotWrite
 
 
-def resume_and_print(folder: Path, begin_anew: bool = False) -> int:
+def resume_and_print(folder: Path, *, begin_anew: bool = False, trust: bool = False) -> int:
     """Go on with the run in a folder and print how it ended; the exit code.
 
     Args:
         folder: run folder.
         begin_anew: as for `Run.fit`.
+        trust: as for `load`.
 
     Raises:
         ValueError: one line, if this is no run folder or the run has ended.
     """
     ignore_interrupts_beside_the_first()
-    run = resume(folder, begin_anew=begin_anew)
+    run = resume(folder, begin_anew=begin_anew, trust=trust)
     assert run.outcome is not None
     if is_rank_zero():
         print_outcome(run.outcome, run.folder)
