@@ -48,8 +48,9 @@ snapshots: setup ## Write the snapshots of messages anew, after a change of word
 test-kernels: $(KERNEL_VENV)/.installed ## Test the fused kernels, on a CUDA device or in Triton's interpreter
 	OMP_NUM_THREADS=1 $(KERNEL_VENV)/bin/python -m pytest -n 2 --dist worksteal tests/kernels $(ARGS)
 
-lint: setup ## Check style and imports with ruff
+lint: setup ## Check style and imports with ruff, the workflows with zizmor
 	$(BIN)/ruff check .
+	$(BIN)/zizmor --offline --quiet .github/workflows
 
 types: setup ## Check types with mypy
 	$(BIN)/mypy
