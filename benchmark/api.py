@@ -91,8 +91,8 @@ def configure(
 
 
 def _content(config: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
-    from benchmark.config.packaged import config_file
-    from benchmark.config.yaml_text import read_yaml
+    from benchmark.config.files.packaged import config_file
+    from benchmark.config.files.yaml_text import read_yaml
 
     if config is None or isinstance(config, Mapping):
         return dict(config or {})

@@ -2,7 +2,7 @@
 
 from jsonargparse import ArgumentParser, Namespace
 
-from benchmark.config.catalogue import catalogue
+from benchmark.config.files.catalogue import catalogue
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -11,7 +11,8 @@ from jsonargparse import ArgumentParser, Namespace
 from benchmark.config.plugins import architectures_of_file, load_plugins
 from leaderboard.paths import user_path
 from leaderboard.records.record import Record, read_record
-from leaderboard.validation.curves import Curves, CurvesReader
+from leaderboard.validation.curves import CurvesReader
+from leaderboard.validation.learning_curves import Curves
 
 RECORD = "record.json"
 

@@ -6,8 +6,8 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from benchmark.config.errors import optional
+from benchmark.config.files.packaged import say_which
 from benchmark.config.grid import parse_grid
-from benchmark.config.packaged import say_which
 from benchmark.config.plugins import load_plugins
 from benchmark.config.seeds import parse_seeds
 from benchmark.sweeps.sweep import SweepConfig, begin, carry_out

@@ -11,12 +11,12 @@ from lightning import LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from benchmark.config import errors
+from benchmark.config.files.packaged import with_config_files
+from benchmark.config.files.yaml_text import from_text, use_in_parsers
 from benchmark.config.loggers import fill_in_folders
-from benchmark.config.packaged import with_config_files
 from benchmark.config.parser import add_run_arguments, add_trainer_arguments, from_namespace, known_options
 from benchmark.config.plugins import load_plugins
 from benchmark.config.run_config import SEEDS, RunConfig
-from benchmark.config.yaml_text import from_text, use_in_parsers
 from benchmark.training.display.summary import print_evaluation, print_outcome
 from benchmark.training.processes import ignore_interrupts_beside_the_first, is_rank_zero
 from benchmark.training.run import Run, build

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from benchmark.config.limits import usable_memory_bytes
 from benchmark.config.run_config import SEEDS, Choice, RunConfig
 from datamodules import TaskDataModule
 from datamodules.stream import INDEX_BITS
@@ -149,18 +150,12 @@ def memory_of_this_machine(*, on_gpu: bool = False) -> int:
     """Bytes: of all GPUs that this process may use; or of the machine or the container, swap included."""
     if on_gpu:
         return sum(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _swap_bytes()]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            found.append(int(Path(path).read_text()))
-        except (OSError, ValueError):  # no container, or "max"
-            continue
-    return min(found)
+    return usable_memory_bytes() + _swap_bytes()
 
 
 def _swap_bytes() -> int:
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return 0
     return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("SwapTotal:"))

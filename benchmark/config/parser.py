@@ -16,6 +16,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from architectures import ARCHITECTURES, SequenceModel
 from benchmark.config import errors
+from benchmark.config.files.yaml_text import from_text, use_in_parsers
 from benchmark.config.loggers import fill_in_folders, with_folder
 from benchmark.config.plugins import foreign_names
 from benchmark.config.protocol import OptimizerConfig, Protocol
@@ -29,7 +30,6 @@ from benchmark.config.run_config import (
     require_names,
 )
 from benchmark.config.trainer_objects import check_objects
-from benchmark.config.yaml_text import from_text, use_in_parsers
 from datamodules import TASKS, TaskDataModule
 from leaderboard.records.record import Record
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import architectures
 from architectures import ARCHITECTURES
-from benchmark.config.yaml_text import from_text
+from benchmark.config.files.yaml_text import from_text
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = Path(__file__).with_name("starting_point.py")

@@ -9,7 +9,7 @@ import torch
 from architectures import SequenceModel
 from benchmark.speed import sections
 from benchmark.speed.lengths import BASELINE, D_MODEL, N_LAYERS, TOKENS, TimedModel
-from benchmark.training.environment import hardware, versions
+from benchmark.training.machine.environment import hardware, versions
 from benchmark.training.measure import VOCAB_SIZE, one_thread
 
 NONE = "-"

@@ -26,9 +26,9 @@ from rich.table import Table
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from benchmark.config.packaged import CONFIGS
+from benchmark.config.files.packaged import CONFIGS
+from benchmark.config.files.yaml_text import read_yaml
 from benchmark.config.parser import parse
-from benchmark.config.yaml_text import read_yaml
 from benchmark.metrics.held_out import next_token_loss
 from benchmark.speed.seed_step import Content
 from benchmark.training.module import EmergenceModule

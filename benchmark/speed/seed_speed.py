@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from benchmark.config.errors import said
+from benchmark.config.limits import usable_cores
 from benchmark.speed.seed_step import Content, SeedStep, matrix_product_flops, rate, synchroniser
-from benchmark.training.environment import flops_per_token
-from benchmark.training.machine.limits import usable_cores
+from benchmark.training.machine.environment import flops_per_token
 from benchmark.training.measure import one_thread, peak_bytes
 from benchmark.training.step import WARM_UP_STEPS
 

@@ -7,7 +7,7 @@ import torch
 from benchmark.speed import sections
 from benchmark.speed.seed_speed import SeedSpeed
 from benchmark.speed.seed_step import MATRIX
-from benchmark.training.environment import hardware, versions
+from benchmark.training.machine.environment import hardware, versions
 
 NONE = "-"
 

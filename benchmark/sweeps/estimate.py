@@ -7,8 +7,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmark.config.files.yaml_text import from_text
 from benchmark.config.parser import parse
-from benchmark.config.yaml_text import from_text
 from benchmark.sweeps.naming import CellNames
 from benchmark.sweeps.plan import Plan, PlanEntry
 from benchmark.sweeps.progress import duration, run_seconds

@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.text import Text
 
-from benchmark.config.yaml_text import from_text, text_of, to_text
+from benchmark.config.files.yaml_text import from_text, text_of, to_text
 from benchmark.sweeps.plan import Plan, PlanEntry
 from benchmark.sweeps.state import flat
 from benchmark.training.folder.layout import CONFIG

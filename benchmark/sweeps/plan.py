@@ -9,12 +9,12 @@ from typing import Any
 from architectures import ARCHITECTURES
 from benchmark.config import errors
 from benchmark.config.errors import said
+from benchmark.config.files.yaml_text import from_text, to_text
 from benchmark.config.grid import SECTIONS, Axis, Value, name_of, points, short_keys, value_text
 from benchmark.config.identity import RunIdentity
 from benchmark.config.parser import parse, parse_value, to_yaml
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.run_config import OF_ONE_RUN, PARTS, SEEDS, RunConfig, data_options, model_options
-from benchmark.config.yaml_text import from_text, to_text
 from benchmark.sweeps.sources import Base, bases
 from benchmark.training.display.terminal import tracked
 from benchmark.training.run import build

@@ -7,11 +7,11 @@ from typing import Any
 
 from architectures import ARCHITECTURES
 from benchmark.config.errors import unknown
-from benchmark.config.packaged import config_file
+from benchmark.config.files.packaged import config_file
+from benchmark.config.files.suite import Cell, Setup, load_suite, options_of
+from benchmark.config.files.yaml_text import read_yaml
 from benchmark.config.plugins import architecture
 from benchmark.config.run_config import OF_ONE_RUN
-from benchmark.config.suite import Cell, Setup, load_suite, options_of
-from benchmark.config.yaml_text import read_yaml
 from datamodules import TASKS
 from leaderboard.paths import user_path
 

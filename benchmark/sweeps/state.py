@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
+from benchmark.config.files.yaml_text import from_text, text_of
 from benchmark.config.identity import RunIdentity, difference
 from benchmark.config.run_config import SEEDS
-from benchmark.config.yaml_text import from_text, text_of
 from benchmark.sweeps.plan import Unit
 from benchmark.training.folder.layout import CONFIG, finished_record
 from leaderboard.records.record import Record

@@ -67,7 +67,7 @@ class SweepConfig:
     @property
     def slots(self) -> int | None:
         """Number of runs at once; None where only the cluster knows."""
-        from benchmark.training.machine.limits import usable_cores
+        from benchmark.config.limits import usable_cores
 
         return None if self.engine == "ray" else self.jobs or usable_cores()
 

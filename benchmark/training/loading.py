@@ -4,11 +4,11 @@ import warnings
 from pathlib import Path
 
 from benchmark.config.errors import BenchmarkError
+from benchmark.config.files.yaml_text import read_yaml
 from benchmark.config.identity import RunIdentity, difference
 from benchmark.config.parser import config_of, parse
 from benchmark.config.plugins import registered_only
 from benchmark.config.run_config import RunConfig
-from benchmark.config.yaml_text import read_yaml
 from benchmark.metrics.registry import METRICS
 from benchmark.training.folder.layout import CONFIG, RECORD, require_unfinished
 from benchmark.training.members import Member

@@ -17,12 +17,12 @@ from architectures.ops.backend import Accelerated
 from benchmark.config.errors import said
 from benchmark.config.parser import config_of
 from benchmark.config.plugins import architecture
-from benchmark.training.environment import flops_per_token
-from benchmark.training.evidence.cost import require_affordable
 from benchmark.training.evidence.initial_weights import init_hashes
+from benchmark.training.evidence.step_cost import require_affordable
 from benchmark.training.evidence.trajectory import Trajectory, compared, relative
 from benchmark.training.folder.recorder import Diverged, batch_hash
 from benchmark.training.folder.seed_log import N_FIRST_LOSSES
+from benchmark.training.machine.environment import flops_per_token
 from benchmark.training.run import Run, build
 from datamodules import TASKS
 from leaderboard.records.record import Record

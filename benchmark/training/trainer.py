@@ -10,12 +10,12 @@ from typing import Any
 from lightning import Callback, Trainer
 
 from benchmark.config.identity import RunIdentity
+from benchmark.config.limits import threads_within_limits
 from benchmark.config.protocol import Protocol
 from benchmark.config.trainer_objects import listed
 from benchmark.training.display.harmless import harmless, quiet_writers
 from benchmark.training.folder.checkpoint import SealedCheckpoints
 from benchmark.training.machine.launchers import on_one_device, without_lightning_variables
-from benchmark.training.machine.limits import threads_within_limits
 from benchmark.training.processes import lightnings_refusals
 
 

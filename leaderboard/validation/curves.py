@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from leaderboard.records.hits import hitting_step, holds
 from leaderboard.records.record import Record
 from leaderboard.validation import curves_reader
 from leaderboard.validation.forgery.consistency import inconsistencies, states_of
+from leaderboard.validation.learning_curves import Curves
 
 COMMON = ("loss_nats", "loss_scored_nats", "accuracy", "exact_match")
 MAX_ROWS = 20_000
@@ -31,27 +31,6 @@ MEAN_TOLERANCE = 1e-5
 # (measured: cellular automata of 64 states under fresh rules; pools of rules and linear maps vary not at all), so the
 # mean over n sequences by 0.72 chance / sqrt(n L). This many chance / sqrt(n L) are over five standard deviations.
 FLOOR_TOLERANCE = 4.0
-
-
-@dataclass(frozen=True)
-class Curves:
-    """The columns of a file of curves, and what `curves_reader` says of `loss_by_position_nats`, row by row.
-
-    The last three are empty where sequences are not made of states.
-    """
-
-    steps: list[int]
-    metrics: dict[str, list[float]]
-    n_positions: int
-    position_means: list[float]
-    digests: list[str]
-    scored_means: list[float]
-    late_means: list[float]
-    low_cells: list[int]
-
-    def finite(self, row: int) -> bool:
-        """Whether every value of a row is a finite number."""
-        return all(math.isfinite(column[row]) for column in (*self.metrics.values(), self.position_means))
 
 
 Found = Curves | tuple[str, str]  # curves, or field and reason

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 from leaderboard.records.bounded import read_bytes
 from leaderboard.records.record import Record, Resumed, parse_record
-from leaderboard.validation.curves import Curves, CurvesReader, curve_problems
+from leaderboard.validation.curves import CurvesReader, curve_problems
 from leaderboard.validation.entry_folder import CURVES, MAX_SIZES, RECORD, RunFolder
 from leaderboard.validation.forgery.plausibility import implausible
+from leaderboard.validation.learning_curves import Curves
 from leaderboard.validation.report import Problem
 from leaderboard.validation.strict_json import json_problems
 

@@ -67,8 +67,8 @@ def test_files_that_are_named_are_there(page: str, repository: Path) -> None:
 @pytest.mark.parametrize("block", of_language("yaml"), ids=str)
 def test_yaml_can_be_read(block: Block, tmp_path: Path) -> None:
     """A suite as a suite, anything else as the configuration of a run."""
+    from benchmark.config.files.suite import load_suite
     from benchmark.config.parser import parse
-    from benchmark.config.suite import load_suite
 
     content = yaml.safe_load(block.text)
     if "cells" in content:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmark.__main__ import main as benchmark
+from benchmark.config.files.suite import load_suite
+from benchmark.config.files.yaml_text import read_yaml
 from benchmark.config.parser import parse
-from benchmark.config.suite import load_suite
-from benchmark.config.yaml_text import read_yaml
 from benchmark.sweeps.sweep import SweepConfig
 from leaderboard.__main__ import main as leaderboard
 from leaderboard.paths import user_path

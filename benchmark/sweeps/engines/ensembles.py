@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
+from benchmark.config.files.yaml_text import from_text, read_yaml, to_text
 from benchmark.config.seeds import parse_seeds
-from benchmark.config.yaml_text import from_text, read_yaml, to_text
 from benchmark.sweeps.engines.engine import Ended, Engine
 from benchmark.sweeps.engines.local import ended, last_line
 from benchmark.sweeps.engines.server import start_process, start_server

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.config.errors import InUse
+from benchmark.config.limits import usable_cores
 from benchmark.sweeps.engines.engine import Ended, Engine
 from benchmark.sweeps.engines.local import last_line
 from benchmark.sweeps.engines.ray_cluster import connect
@@ -22,11 +23,10 @@ from benchmark.sweeps.engines.ray_node import GRACE_S, UnitResult, run_unit
 from benchmark.sweeps.engines.worker import LOG
 from benchmark.sweeps.plan import Unit
 from benchmark.sweeps.state import make_folder
-from benchmark.training import environment
 from benchmark.training.folder.checkpoint import CHECKPOINT, PREVIOUS
 from benchmark.training.folder.layout import RECORD, finished_record
 from benchmark.training.folder.lock import training_in
-from benchmark.training.machine.limits import usable_cores
+from benchmark.training.machine import environment
 from leaderboard.records.record import FINAL_STATUSES, Record, read_record, write_record
 
 PACKAGE = "emergence-benchmark"

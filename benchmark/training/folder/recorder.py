@@ -13,10 +13,10 @@ import numpy as np
 from lightning import Callback, LightningModule, Trainer
 
 from benchmark.config.errors import optional
-from benchmark.training import environment
 from benchmark.training.folder.checkpoint import CHECKPOINT, save_weights
 from benchmark.training.folder.layout import CONFIG, CURVES, PICTURE, RECORD, finished_record, kept_checkpoint
 from benchmark.training.folder.seed_log import N_FIRST_LOSSES, SeedLog
+from benchmark.training.machine import environment
 from benchmark.training.module import EmergenceModule
 from benchmark.training.processes import LOOK_EVERY, is_rank_zero, mean
 from datamodules import Task

@@ -1,1 +1,1 @@
-"""The machine around a run: its limits, and the launchers that may have started it."""
+"""The machine, the code and the launcher around a run."""

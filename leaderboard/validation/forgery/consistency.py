@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from leaderboard.records.record import Record
-
-if TYPE_CHECKING:
-    from leaderboard.validation.curves import Curves
+from leaderboard.validation.learning_curves import Curves
 
 # Shares are divided in float32, which rounds to 6e-8 of a value.
 _SHARE = 2e-7

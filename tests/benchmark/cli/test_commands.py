@@ -13,7 +13,7 @@ import pytest
 from architectures import ARCHITECTURES
 from benchmark.__main__ import COMMANDS, LIGHTNING, main
 from benchmark.config import plugins
-from benchmark.config.catalogue import CatalogueItem, catalogue, registered
+from benchmark.config.files.catalogue import CatalogueItem, catalogue, registered
 from datamodules import TASKS
 
 HEAVY = {"lightning", "numpy", "pandas", "torch"}

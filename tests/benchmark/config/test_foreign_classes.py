@@ -8,8 +8,8 @@ import pytest
 
 import benchmark
 from benchmark.__main__ import main
+from benchmark.config.files.yaml_text import from_text, to_text
 from benchmark.config.parser import parse, to_yaml
-from benchmark.config.yaml_text import from_text, to_text
 from benchmark.sweeps.sources import bases
 from benchmark.training.folder.layout import CONFIG
 

@@ -11,7 +11,7 @@ from benchmark.config.parser import parse
 from benchmark.speed.seed_speed import SeedSpeed, measure_on_gpu
 from benchmark.speed.seed_speed_table import header, markdown, rows
 from benchmark.speed.seed_step import MATRIX, SeedStep, matrix_product_flops, rate
-from benchmark.training.environment import flops_per_token
+from benchmark.training.machine.environment import flops_per_token
 from benchmark.training.run import build
 from benchmark.training.step import WARM_UP_STEPS
 from tests.helpers.sweep_helpers import SUITE

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import benchmark
-from benchmark.training import environment
-from benchmark.training.environment import read_git
+from benchmark.training.machine import environment
+from benchmark.training.machine.environment import read_git
 from leaderboard.records.record import Git
 from tests.helpers.runs import LM, fit, record_of, send_at
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from benchmark.training import environment
 from benchmark.training.display import picture
 from benchmark.training.display.progress_bar import EmergenceProgressBar
 from benchmark.training.folder.layout import CURVES, PICTURE
+from benchmark.training.machine import environment
 from benchmark.training.module import EmergenceModule
 from tests.helpers.runs import LM, fit, record_of, run_folder
 

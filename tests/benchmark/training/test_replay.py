@@ -13,7 +13,7 @@ import torch
 from architectures import ARCHITECTURES
 from benchmark.__main__ import main
 from benchmark.config.parser import config_of, parse
-from benchmark.training.evidence.cost import cost, require_affordable
+from benchmark.training.evidence.step_cost import require_affordable, step_cost
 from benchmark.training.evidence.trajectory import relative
 from benchmark.training.replay import COARSE_TOLERANCE, TOLERANCE, Mismatch, replay
 from leaderboard.records.record import Record, RecordedProtocol, RecordedTask, protocol_hash
@@ -366,7 +366,7 @@ def test_the_cost_is_known_before_anything_is_built(name: str) -> None:
     data = {"data": {"class_path": "lm", "init_args": {"state_size": 8}}}
     config = parse(small | data)
     expected = sum(p.numel() for p in config.model.build(2, 15).parameters())
-    assert cost(config).parameters == expected
+    assert step_cost(config).parameters == expected
     began = time.monotonic()
     with pytest.raises(ValueError, match=r"too large: [0-9,]+ parameters and a step take about"):
         require_affordable(parse(large | data), 1, 1e9)

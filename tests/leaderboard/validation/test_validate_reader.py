@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from leaderboard.records.record import read_record
-from leaderboard.validation import curves, curves_reader
+from leaderboard.validation import curves, curves_reader, learning_curves
 from leaderboard.validation.curves import CurvesReader
 from tests.helpers.leaderboard.entries import SCHEMA, make_run, parquet, write_entry
 
@@ -111,9 +111,9 @@ def test_garbage_is_refused_by_the_real_reader(entry: Path, tmp_path: Path, real
         requests.append((tmp_path / str(number), str(number), record))
     found = real_reader.read(requests)
     assert all(isinstance(answer, tuple) for answer in found[:6])
-    assert isinstance(found[-1], curves.Curves) and list(curves.curve_problems(record, found[-1])) == []
+    assert isinstance(found[-1], learning_curves.Curves) and list(curves.curve_problems(record, found[-1])) == []
     for answer in found:
-        if isinstance(answer, curves.Curves):
+        if isinstance(answer, learning_curves.Curves):
             list(curves.curve_problems(record, answer))  # what could be read can be compared
 
 
@@ -131,7 +131,15 @@ def test_reader_that_dies(tmp_path: Path, real_reader: CurvesReader, monkeypatch
         (tmp_path / name).write_bytes(good)
         requests.append((tmp_path / name, name, record))
     found = real_reader.read(requests)
-    assert [isinstance(answer, curves.Curves) for answer in found] == [True, False, True, False, True, False, False]
+    assert [isinstance(answer, learning_curves.Curves) for answer in found] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
     assert found[1] == ("curves", "broke the reader, or took too much time or memory to read")
 
 

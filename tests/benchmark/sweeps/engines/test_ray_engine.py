@@ -17,9 +17,9 @@ from benchmark.sweeps.engines.ray_engine import RayEngine, deliver
 from benchmark.sweeps.engines.ray_node import UnitResult
 from benchmark.sweeps.engines.worker import LOG
 from benchmark.sweeps.plan import Unit
-from benchmark.training import environment
 from benchmark.training.folder.checkpoint import CHECKPOINT
 from benchmark.training.folder.lock import training_in
+from benchmark.training.machine import environment
 from leaderboard.records.record import Git, Record, read_record, write_record
 from tests.helpers.leaderboard.records import run_of
 

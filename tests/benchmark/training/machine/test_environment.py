@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from architectures import MLPMixer, Transformer
-from benchmark.training import environment
 from benchmark.training.folder.recorder import batch_hash
+from benchmark.training.machine import environment
 from datamodules import LinearMap
 
 

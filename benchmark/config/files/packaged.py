@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 """The folder in which `benchmark` lies: the checkout, or that of installed packages."""
 
 _INSTALLED = ROOT / "benchmark" / "_configs"  # setup.py puts configs/ there: outside of a package nothing can lie

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.config.packaged import ROOT, SUITES
+from benchmark.config.files.packaged import ROOT, SUITES
 from benchmark.config.plugins import load_plugins, plugins
 
 ROOMS = {

@@ -6,8 +6,8 @@ import pytest
 
 from benchmark import configure
 from benchmark.__main__ import main
-from benchmark.config.packaged import CONFIGS, config_file, with_config_files
-from benchmark.config.suite import load_suite
+from benchmark.config.files.packaged import CONFIGS, config_file, with_config_files
+from benchmark.config.files.suite import load_suite
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from architectures import ARCHITECTURES
-from benchmark.config.packaged import SUITES
-from benchmark.config.suite import Cell, Setup, load_suite
+from benchmark.config.files.packaged import SUITES
+from benchmark.config.files.suite import Cell, Setup, load_suite
 from benchmark.sweeps.plan import make_plan
 from leaderboard.records.record import Record
 from leaderboard.records.record_files import find_records

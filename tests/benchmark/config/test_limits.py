@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.training.machine import limits
+from benchmark.config import limits
 
 NO_LIMIT_V1 = "9223372036854771712"
 

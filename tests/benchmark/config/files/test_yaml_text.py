@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.__main__ import main
-from benchmark.config import yaml_text
+from benchmark.config.files import yaml_text
+from benchmark.config.files.yaml_text import from_text, to_text
 from benchmark.config.parser import parse, to_yaml
 from benchmark.config.run_config import Choice, RunConfig
-from benchmark.config.yaml_text import from_text, to_text
 from benchmark.training.folder.checkpoint import CHECKPOINT
 from benchmark.training.folder.layout import CONFIG, RECORD
 from benchmark.training.loading import load

@@ -19,8 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from architectures import SequenceModel
 from benchmark.config.errors import optional
+from benchmark.config.limits import usable_cores, usable_memory_bytes
 from benchmark.metrics.held_out import next_token_loss
-from benchmark.training.machine.limits import usable_cores, usable_memory_bytes
 from datamodules import Task
 from leaderboard.records.record import Git, Hardware
 
@@ -124,7 +124,7 @@ def _is_unseen(root: Path, line: str) -> bool:
     return (tag.islower() or tag == "S") and (root / path).exists()  # S: not checked out, unless it is there
 
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 _ROOMS = ("architectures", "benchmark", "datamodules", "leaderboard")
 _SUFFIXES = {f".{suffix.rpartition('.')[2]}" for suffix in all_suffixes()}  # .py, .pyc, .so
 _GIT_TIMEOUT_S = 20.0

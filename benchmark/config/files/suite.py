@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from architectures import ARCHITECTURES
 from benchmark.config.errors import unknown
-from benchmark.config.packaged import SUITES, YAML, config_file
-from benchmark.config.yaml_text import read_yaml
+from benchmark.config.files.packaged import SUITES, YAML, config_file
+from benchmark.config.files.yaml_text import read_yaml
 from datamodules import TASKS
 from leaderboard.paths import user_path
 

@@ -18,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from architectures import SequenceModel
 from benchmark.config.errors import BenchmarkError
+from benchmark.config.limits import usable_memory_bytes
 from benchmark.config.run_config import Choice, RunConfig
 from benchmark.metrics.held_out import next_token_loss
-from benchmark.training.machine.limits import usable_memory_bytes
 from datamodules import TaskDataModule
 
 MAX_INTEGER = 65_536
@@ -42,7 +42,7 @@ _BYTES_PER_PARAMETER = 16  # in float32: weight, gradient and the two moments of
 
 
 @dataclass(frozen=True)
-class Cost:
+class StepCost:
     """An estimate, good to a small factor.
 
     Attributes:
@@ -76,7 +76,7 @@ class _Outputs(TorchDispatchMode):
         return out
 
 
-def cost(config: RunConfig) -> Cost:
+def step_cost(config: RunConfig) -> StepCost:
     """The cost of a run of one seed.
 
     Raises:
@@ -102,10 +102,10 @@ def cost(config: RunConfig) -> Cost:
     return _KNOWN[key]
 
 
-_KNOWN: dict[str, Cost] = {}  # all seeds of a configuration cost the same
+_KNOWN: dict[str, StepCost] = {}  # all seeds of a configuration cost the same
 
 
-def _measured(choice: Choice, data: TaskDataModule) -> Cost:
+def _measured(choice: Choice, data: TaskDataModule) -> StepCost:
     """From one sequence of fake tensors."""
     with torch.random.fork_rng(devices=[]), FakeTensorMode(allow_non_fake_inputs=True):
         model: SequenceModel = choice.build(data.vocab_size, data.seq_len)
@@ -120,7 +120,7 @@ def _measured(choice: Choice, data: TaskDataModule) -> Cost:
     own_s = parameters * _BYTES_PER_PARAMETER / BYTES_PER_S  # of the optimizer
     begin_s = outputs.operations * OPERATION_S
     chunks = math.ceil(data.eval_sequences / data.batch_size)
-    return Cost(
+    return StepCost(
         parameters,
         parameters * _BYTES_PER_PARAMETER + data.batch_size * outputs.n_bytes,
         3 * (data.batch_size * forward_s + begin_s) + own_s,
@@ -128,23 +128,23 @@ def _measured(choice: Choice, data: TaskDataModule) -> Cost:
     )
 
 
-def _crude(choice: Choice, data: TaskDataModule) -> Cost:
+def _crude(choice: Choice, data: TaskDataModule) -> StepCost:
     """Of a transformer of the same width and depth."""
     width, layers = (int(choice.options.get(name) or 1) for name in ("d_model", "n_layers"))
     parameters = 12 * width**2 * layers + width * (data.vocab_size + data.seq_len)
     token_s = 2 * parameters / FLOPS_PER_S
     memory = parameters * _BYTES_PER_PARAMETER + data.tokens_per_step * layers * width * 4 * 16
     evaluation_s = data.eval_sequences * data.task.n_tokens * token_s
-    return Cost(parameters, memory, 3 * data.tokens_per_step * token_s, evaluation_s)
+    return StepCost(parameters, memory, 3 * data.tokens_per_step * token_s, evaluation_s)
 
 
-def require_affordable(config: RunConfig, steps: int, limit_s: float) -> Cost:
+def require_affordable(config: RunConfig, steps: int, limit_s: float) -> StepCost:
     """The cost of the first steps of a run, if there is memory and time for them.
 
     Raises:
-        ValueError: one line, if there is not, or as `cost`.
+        ValueError: one line, if there is not, or as `step_cost`.
     """
-    needed = cost(config)
+    needed = step_cost(config)
     memory = usable_memory_bytes()
     if needed.memory_bytes > memory / 2:
         raise BenchmarkError(
