@@ -18,6 +18,9 @@ OF_THE_MACHINE = {
 """Errors that no other name or folder of the same disk would mend."""
 
 
+_OF_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
 class CannotWrite(OSError):
     """A file cannot be written; its text is one line with the file and the reason.
 
@@ -36,15 +39,16 @@ class CannotWrite(OSError):
 
 
 def _line(path: Path, error: OSError, needed: int | None) -> str:
-    folder = path.parent
-    if not folder.is_dir():
-        there = next(parent for parent in folder.parents if parent.is_dir())
-        gone = folder.relative_to(there).parts[0]
-        return f"{path}: cannot be written: the folder {there / gone} is gone"
-    room = os.statvfs(folder)
-    free = f"{room.f_bavail * room.f_frsize:,} bytes are free on its disk"
+    line, folder = f"{path}: cannot be written: ", path.parent
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    if error.errno == errno.ENOENT and there != folder:
+        return f"{line}the folder {there / folder.absolute().relative_to(there).parts[0]} is gone"
+    line += error.strerror or str(error)
+    if error.errno not in _OF_ROOM:
+        return line
+    room = os.statvfs(there)
     asked = "" if needed is None else f", the file has {needed:,}"
-    return f"{path}: cannot be written: {error.strerror or error} ({free}{asked})"
+    return f"{line} ({room.f_bavail * room.f_frsize:,} bytes are free on its disk{asked})"
 
 
 def root_of(error: Exception) -> Exception:
