@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import re
@@ -12,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from leaderboard import whole_files
 from leaderboard.interruption import held
 
 LEFT_AFTER_S = 3600  # writing takes seconds
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -24,14 +23,9 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         ValueError: one line, see `writing`; the old file is as it was.
     """
-    temporary = beside(path, "tmp")
     with held(), writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        whole_files.write_whole(path, content)
 
 
 def beside(path: Path, kind: str) -> Path:
@@ -59,10 +53,4 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         place = Path(os.fsdecode(error.filename)) if error.filename else path
         place = path if f".{os.getpid()}." in str(place) else place  # the temporary file's name is nobody's business
-        room = f" ({_free(place):,} bytes are free there)" if error.errno in _FULL else ""
-        raise ValueError(f"{place}: cannot be written: {error.strerror or error}{room}") from error
-
-
-def _free(path: Path) -> int:
-    """Bytes that may still be written below the nearest folder that is there."""
-    return shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.exists())).free
+        raise ValueError(str(whole_files.CannotWrite(place, error))) from error

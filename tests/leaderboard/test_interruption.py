@@ -212,7 +212,7 @@ runpy.run_module("leaderboard", run_name="__main__", alter_sys=True)
         ("leaderboard.validation", ["validate", str(RESULTS)]),
         ("leaderboard.render.markdown", ["build"]),
         ("yaml", ["submit", str(RESULTS), "--name", "x"]),
-        ("leaderboard.entries.reading", ["schema"]),
+        ("leaderboard.entries.places", ["schema"]),
     ],
 )
 def test_while_importing(name: str, words: list[str], repository: Path) -> None:
