@@ -80,7 +80,7 @@ def validate(
     theirs = [*elsewhere, *(_committed(of_all, reader) if new else [])]
     problems += copies(of_all, theirs)
     problems += copied(of_all, theirs)
-    for found_of_commit in commit_problems(new, path):
+    for found_of_commit in commit_problems(new, path, base is not None):
         (problems if isinstance(found_of_commit, Problem) else notes).append(found_of_commit)  # type: ignore[arg-type]
     problems += [answer for answer in history if isinstance(answer, Problem)]
     notes += [answer for answer in history if isinstance(answer, str)]

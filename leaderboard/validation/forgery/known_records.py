@@ -46,13 +46,18 @@ def _blob(file: Path) -> str:
     return hashlib.sha1(b"blob %d\0%s" % (len(content), content), usedforsecurity=False).hexdigest()
 
 
-def commit_problems(runs: Iterable[CheckedRun], path: Path) -> Iterator[Problem | str]:
-    """Yield a problem for a record whose commit the checkout does not have, or that is older than its commit.
+def commit_problems(runs: Iterable[CheckedRun], path: Path, strict: bool) -> Iterator[Problem | str]:
+    """Yield what is wrong with the commits of records: one that the checkout does not have, or younger than its run.
 
-    Nothing outside of a checkout; a note, once, in a shallow one.
+    Args:
+        runs: new records.
+        path: a folder in the checkout; outside of one nothing is known.
+        strict: the checkout is one of this suite, so that a commit that is not in its whole history is a problem;
+            otherwise, and in a shallow checkout, it is a note, once.
     """
     if (shallow := _git(path, "rev-parse", "--is-shallow-repository")) is None:
         return
+    whole = shallow.strip() == b"false"
     dates: dict[str, datetime | None] = {}
     noted = False
     for run in runs:
@@ -63,11 +68,12 @@ def commit_problems(runs: Iterable[CheckedRun], path: Path) -> Iterator[Problem 
         if (date := dates[commit]) is not None:
             if run.record.started_at < date - CLOCKS_APART:
                 yield Problem(run.file, "started_at", f"is {run.record.started_at}, its commit is of {date}")
-        elif shallow.strip() == b"false":
+        elif strict and whole:
             yield Problem(run.file, "git.commit", f"is {commit}, which is no commit of this repository")
         elif not noted:
             noted = True
-            yield f"{run.file}: commit {commit} was not found: this checkout has not the whole history"
+            why = "the checkout does not have it" if whole else "the checkout is shallow"
+            yield f"{run.file}: commit {commit} was not found: {why}"
 
 
 def _date(folder: Path, commit: str) -> datetime | None:

@@ -123,15 +123,17 @@ def test_what_git_knows(entry: Path, tmp_path: Path) -> None:
     assert accepted(found, results, "main", results) == everything - {str(edited)}
     for run in found[1:]:
         edit(run.folder.path, **{"git.commit": commit})
-    assert [*commit_problems(runs(results / "lite" / "mamba"), results)] == []
+    assert [*commit_problems(runs(results / "lite" / "mamba"), results, True)] == []
     edit(found[0].folder.path, **{"git.commit": "0123456789" * 4})
     edit(found[1].folder.path, started_at="2026-11-20T00:00:00Z")
-    wrong = [*commit_problems(runs(results / "lite" / "mamba"), results)]
+    wrong = [*commit_problems(runs(results / "lite" / "mamba"), results, True)]
     assert [problem.field for problem in wrong if isinstance(problem, Problem)] == ["git.commit", "started_at"]
-    assert [*commit_problems(found, tmp_path)] == []  # no checkout
+    notes = [*commit_problems(runs(results / "lite" / "mamba")[:1], results, False)]  # of a project of somebody else
+    assert len(notes) == 1 and "the checkout does not have it" in str(notes[0])
+    assert [*commit_problems(found, tmp_path, True)] == []  # no checkout
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{root}", "shallow")
-    notes = [*commit_problems(runs(results / "lite" / "mamba"), tmp_path / "shallow")]
-    assert "this checkout has not the whole history" in str(notes[0])
+    notes = [*commit_problems(runs(results / "lite" / "mamba"), tmp_path / "shallow", True)]
+    assert "the checkout is shallow" in str(notes[0])
 
 
 def test_without_git_the_results_that_are_there_count(entry: Path, tmp_path: Path) -> None:

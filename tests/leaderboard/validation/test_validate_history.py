@@ -28,7 +28,9 @@ def commit(folder: Path) -> None:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository whose branch `base` has a reference, an entry of two seeds per cell, and a list of verified ones."""
     monkeypatch.setattr(validator, "RESULTS", tmp_path / "elsewhere")
-    monkeypatch.setattr(validator, "commit_problems", lambda runs, path: iter(()))  # records name no commit of its own
+    monkeypatch.setattr(
+        validator, "commit_problems", lambda runs, path, strict: iter(())
+    )  # records name no commit of its own
     root = tmp_path / "a repository"
     write_entry(root / "leaderboard" / "results", "transformer", n_seeds=1)
     write_entry(root / "leaderboard" / "results", n_seeds=2)
