@@ -20,6 +20,10 @@ DEBUG = "JSONARGPARSE_DEBUG"
 """Set this environment variable to true to see the traceback of a mistake."""
 
 
+LONGEST = 600
+"""Of a parser's message: what it quotes may be a whole file."""
+
+
 class BenchmarkError(ValueError):
     """A mistake of the caller: one line that says what is wrong, where, and what would be right."""
 
@@ -118,6 +122,11 @@ def explain(message: str, words: Sequence[str], options: Iterable[str]) -> str:
         words: the command line, to find the option that the parser reports by its last part only.
         options: every option that the command takes, without its dashes.
     """
+    line = _explained(message, words, options)
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."
+
+
+def _explained(message: str, words: Sequence[str], options: Iterable[str]) -> str:
     text = " ".join(message.split())
     if (match := _OF_A_CLASS.search(text)) is not None:
         return _of_a_class(match["key"], match["problem"], options)
