@@ -1,12 +1,12 @@
 """Joins a Ray cluster, or starts one on this machine, without Ray's talk and without its minutes of patience."""
 
+import atexit
 import logging
 import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
+
+from benchmark.sweeps.engines.ray_folder import private_folder
 
 ADDRESS, AUTH_MODE = "RAY_ADDRESS", "RAY_AUTH_MODE"
 CLIENT = "ray://"
@@ -70,15 +70,22 @@ def _hush() -> None:
 
 
 def _start(n_cpus: int) -> Callable[[], None]:
-    """A cluster of this machine alone, in a temporary folder, for as long as this process lives."""
+    """A cluster of this machine alone, in a private folder, for as long as this process lives."""
     import ray
 
-    # Not in TMPDIR, since the path of a socket must be short.
-    folder = Path(tempfile.mkdtemp(prefix="emergence-ray-", dir="/tmp"))
+    try:
+        folder, remove = private_folder()
+    except OSError as error:
+        raise ValueError(f"no Ray cluster can be started on this machine: {error}") from error
 
     def stop() -> None:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            ray.shutdown()
+        finally:
+            remove()
+            atexit.unregister(stop)
+
+    atexit.register(stop)
 
     try:
         ray.init(
@@ -88,7 +95,7 @@ def _start(n_cpus: int) -> Callable[[], None]:
             object_store_memory=OBJECT_STORE_BYTES,
             logging_level=logging.ERROR,
             log_to_driver=False,
-            _temp_dir=str(folder),
+            _temp_dir=str(folder / "ray"),
         )
     except BaseException as error:
         stop()

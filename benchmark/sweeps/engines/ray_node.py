@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark.sweeps.engines.ray_folder import is_private
 from benchmark.sweeps.engines.server import context, start_server, without_main_file
 from benchmark.sweeps.engines.worker import work
 from benchmark.training.folder.lock import LOCK, is_taken, take
@@ -74,6 +75,8 @@ def _temporary_folder() -> Iterator[Path]:
     """A run folder that is removed afterwards; where this process gets killed, by the next one on the machine."""
     root = Path(tempfile.gettempdir(), f"emergence-benchmark-{os.getuid()}")
     root.mkdir(mode=0o700, exist_ok=True)
+    if not is_private(root):  # made by somebody else, or open to others
+        root = Path(tempfile.mkdtemp(prefix=f"{root.name}-"))
     remove_orphans(root)
     folder = Path(tempfile.mkdtemp(dir=root))
     owner = folder.with_suffix(LOCK)

@@ -232,12 +232,14 @@ def test_ctrl_c_ends_the_cluster_that_was_started_for_the_sweep(tmp_path: Path, 
     try:
         until(lambda: list(temporary.rglob(CHECKPOINT)) or process.poll() is not None)
         assert process.poll() is None, process.communicate()[0]
+        new = set(Path("/tmp").glob("emergence-ray-*")) - before
+        assert {folder.stat().st_mode & 0o777 for folder in new} == {0o700}
         os.killpg(process.pid, signal.SIGINT)
         output, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 130, output
         assert output.endswith("interrupted: the same command goes on where it stopped\n")
         assert not re.search(r"Traceback|INFO|WARN|ray\.|\(pid|\bray start", output), output
-        until(lambda: not processes(mark))
+        assert not processes(mark), "nothing stays for a while"
         assert set(Path("/tmp").glob("emergence-ray-*")) <= before
         assert not (tmp_path / ".ray").exists(), "Ray keeps its token there"
         # Ray may kill a worker before it has tidied up; then the next one on the machine does.

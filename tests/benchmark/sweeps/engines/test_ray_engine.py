@@ -228,6 +228,19 @@ def test_close_cancels_what_runs(engine: RayEngine, monkeypatch: pytest.MonkeyPa
     assert engine._running == {}
 
 
+def test_a_node_s_folder_that_somebody_else_has_made_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    theirs = tmp_path / f"emergence-benchmark-{os.getuid()}"
+    theirs.mkdir()
+    theirs.chmod(0o777)
+    (theirs / "mine.lock").touch()
+    with ray_node._temporary_folder() as folder:
+        assert folder.parent != theirs and folder.parent.stat().st_mode & 0o777 == 0o700
+    assert names(theirs) == {"mine.lock"}
+
+
 def test_temporary_folders_of_dead_processes_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     with ray_node._temporary_folder() as living:
