@@ -64,7 +64,7 @@ def test_git_state_is_that_of_the_checkout(repository) -> None:
     def git(*args: str) -> str:
         return subprocess.run(["git", "-C", repository, *args], capture_output=True, text=True, check=True).stdout
 
-    state = environment.git_state()
+    state = environment.read_git(repository)
     assert state.commit == git("rev-parse", "HEAD").strip()
     assert state.dirty == bool(git("diff", "HEAD", "--name-only"))
 
