@@ -164,6 +164,7 @@ def test_mistakes_leave_nothing_behind(
     assert not run_folder(tmp_path, LM, "a").exists()
 
 
+@pytest.mark.train
 def test_the_record_names_them_also_after_a_resume(tmp_path: Path) -> None:
     """The configuration cannot repeat an object, but the record does not forget it."""
 
@@ -188,6 +189,7 @@ def test_the_record_names_them_also_after_a_resume(tmp_path: Path) -> None:
     assert run.record is not None and (run.record.steps, run.record.callbacks) == (4, named)
 
 
+@pytest.mark.train
 def test_an_observer_changes_nothing(tmp_path: Path) -> None:
     losses = []
     for name, given in (("plain", []), ("watched", [callbacks.LearningRateMonitor(), callbacks.ModelSummary()])):
