@@ -44,12 +44,12 @@ def compiles() -> bool:
     return not reason
 
 
-def require_backend(backend: str, library: str) -> None:
+def require_backend(backend: str, library: str | None) -> None:
     """Check the option `backend` when a model is built.
 
     Args:
         backend: one of `Backend`.
-        library: package of the fused kernel, a key of `INSTALL`.
+        library: package of the fused kernel, a key of `INSTALL`; None if no library has one.
 
     Raises:
         ValueError: if it is none of the choices, or "fused" without a CUDA device or the library; says what to install.
@@ -58,6 +58,8 @@ def require_backend(backend: str, library: str) -> None:
         raise ValueError(f"model.backend must be one of auto, torch, fused; got {backend!r}")
     if backend != "fused":
         return
+    if library is None:
+        raise ValueError("model.backend = fused: no library has a fused kernel of this architecture; use auto or torch")
     if not torch.cuda.is_available():
         raise ValueError(
             f"model.backend = fused needs a CUDA device and {library} ({INSTALL[library]});"
@@ -68,14 +70,14 @@ def require_backend(backend: str, library: str) -> None:
 
 
 def choose(
-    backend: str, device: torch.device, library: str, *, n_keys: int = 1, dtype: torch.dtype = torch.float32
+    backend: str, device: torch.device, library: str | None, *, n_keys: int = 1, dtype: torch.dtype = torch.float32
 ) -> str:
     """Choose the implementation that runs on a device; never fails for "auto" and "torch".
 
     Args:
         backend: one of `Backend`.
         device: of the tensors.
-        library: package of the fused kernel, a key of `INSTALL`.
+        library: package of the fused kernel, a key of `INSTALL`; None if no library has one.
         n_keys: keys per head, or states per channel.
         dtype: of the tensors.
 
@@ -86,7 +88,7 @@ def choose(
         ValueError: if "fused" is requested and the tensors are not on a CUDA device or the library is missing.
     """
     fits = n_keys <= MAX_KEYS and dtype in KERNEL_DTYPES
-    if device.type == "cuda" and backend != "torch" and installed(library) and (fits or backend == "fused"):
+    if library and device.type == "cuda" and backend != "torch" and installed(library) and (fits or backend == "fused"):
         return library  # whose adapter says what does not fit
     if backend == "fused":
         raise ValueError(f"model.backend = fused needs {library} and tensors on a CUDA device, these are on {device}")
@@ -101,8 +103,8 @@ class Accelerated(nn.Module):
         n_keys: keys per head, or states per channel.
     """
 
-    library: ClassVar[str] = "fla"
-    """Package of the fused kernel, a key of `INSTALL`."""
+    library: ClassVar[str | None] = "fla"
+    """Package of the fused kernel, a key of `INSTALL`; None if no library has one."""
 
     def __init__(self, backend: Backend, n_keys: int = 1) -> None:
         super().__init__()

@@ -26,8 +26,9 @@ def compiled_operator(name: str, forward: Pass, backward: Pass, flops: Callable[
         name: the operator becomes ``torch.ops.emergence.<name>``, and its backward pass ``<name>_backward``.
         forward: takes tensors, then numbers, and returns tensors.
         backward: takes, in this order, those tensors of `forward` that it needs, under the same names; `saved`, if
-            the last output of `forward` exists for the backward pass only; `gradients`, those of the other outputs;
-            and all numbers. It returns the gradients of the tensors of `forward`.
+            the last output of `forward` exists for the backward pass only, or `result`, if that output is one like the
+            others; `gradients`, those of the outputs but `saved`; and all numbers. It returns the gradients of the
+            tensors of `forward`.
         flops: FLOPs of the forward pass from the shapes of its arguments; the backward pass counts twice as much, as
             for a matrix product, because recomputation is left out. None counts nothing, as usual for elementwise work.
 
@@ -45,8 +46,8 @@ def compiled_operator(name: str, forward: Pass, backward: Pass, flops: Callable[
     def save(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
         ctx.set_materialize_grads(False)  # the gradient of what is saved would be a large tensor of zeros
         *outputs, last = output
-        saved = [last] if "saved" in needed else []
-        ctx.shapes = [x.shape for x in (outputs if saved else output)]
+        saved = [last] if "saved" in needed or "result" in needed else []
+        ctx.shapes = [x.shape for x in (outputs if "saved" in needed else output)]
         ctx.numbers = [x for x in inputs if not isinstance(x, Tensor)]
         ctx.save_for_backward(*(inputs[i] for i in kept if isinstance(inputs[i], Tensor)), *saved)
 
