@@ -47,7 +47,26 @@ def ssd(
         y (B, L, H, P) in x's dtype and S_L (B, H, N, P); half precision is computed in float32.
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
-    values, dt, A, B, C, D = (z.to(dtype) for z in (x, dt, A, B, C, D))
+    dt, A = dt.to(dtype), A.to(dtype)
+    return gated_ssd(x, dt, dt * A, B, C, D, state, implementation=implementation)
+
+
+def gated_ssd(
+    x: Tensor, weight: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, D: Tensor, state: Tensor | None = None,
+    *, implementation: str = "torch",
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Run the recurrence with decay and input weight apart: S_t = exp(log_decay_t) S_{t-1} + B_t (weight_t x_t)^T.
+
+    Args:
+        x: (B, L, H, P).
+        weight, log_decay: (B, L, H); neither weights nor decays grow a state without bound: log_decay is not positive.
+        B, C, D, state, implementation: as for `ssd`; without its rule for a map over seeds.
+
+    Returns:
+        as `ssd`.
+    """
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    values, weight, log_decay, B, C, D = (z.to(dtype) for z in (x, weight, log_decay, B, C, D))
     (batch, _, heads, width), (groups, n_keys) = x.shape, B.shape[2:]
     if state is None:
         state = x.new_zeros((batch, heads, n_keys, width), dtype=dtype)
@@ -56,12 +75,13 @@ def ssd(
         """(B, L, H or G, ...) to (R, L, H / G or 1, ...): a group is a sequence of its own."""
         return z.unflatten(2, (groups, -1)).transpose(1, 2).flatten(0, 1)
 
-    values, dt, log_decay, B, C = (rows(z) for z in (values, dt, dt * A, B, C))
+    values, weight, log_decay, B, C = (rows(z) for z in (values, weight, log_decay, B, C))
     skip = rows(D.expand(batch, 1, heads)).squeeze(1)
     state = state.to(dtype).unflatten(1, (groups, -1)).flatten(0, 1).transpose(1, 2)  # (R, N, H / G, P)
     run = _compiled if implementation == "numba" else _chunked
+    inputs = (values, weight, log_decay, B.squeeze(2), C.squeeze(2), skip, state)
     with torch.autocast(x.device.type, enabled=False):  # which would turn the products to half precision
-        y, state, *_ = run(*(z.contiguous() for z in (values, dt, log_decay, B.squeeze(2), C.squeeze(2), skip, state)))
+        y, state, *_ = run(*(z.contiguous() for z in inputs))
     y = y.unflatten(0, (batch, groups)).transpose(1, 2).flatten(2, 3)
     return y.to(x.dtype), state.transpose(1, 2).unflatten(0, (batch, groups)).flatten(1, 2)
 

@@ -127,17 +127,36 @@ def ssd(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | 
     Raises:
         ValueError: if x is neither half nor single precision.
     """
+    dt = dt.float()
+    return gated_ssd(x, dt, dt * A.float(), B, C, state)
+
+
+def gated_ssd(
+    x: Tensor, weight: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, state: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Run h_t = exp(log_decay_t) h_{t-1} + B_t (weight_t x_t)^T, y_t = h_t^T C_t, for every head.
+
+    Args:
+        x: (B, L, H, P).
+        weight, log_decay: (B, L, H); log_decay is not positive.
+        B, C, state: as for `ssd`; without its rule for a map over seeds.
+
+    Returns:
+        as `ssd`.
+
+    Raises:
+        ValueError: if x is neither half nor single precision.
+    """
     _require_kernel_fits(x.dtype)
     from fla.ops.simple_gla import chunk_simple_gla
 
     heads_a_group = x.shape[2] // B.shape[2]
     queries, keys = (_padded(group.to(x.dtype)).repeat_interleave(heads_a_group, dim=2) for group in (C, B))
-    dt = dt.float()
     y, final = chunk_simple_gla(
         queries,
         keys,
-        _padded((x * dt[..., None]).to(x.dtype)),
-        dt * A.float(),
+        _padded((x * weight.float()[..., None]).to(x.dtype)),
+        log_decay.float(),
         scale=1.0,
         initial_state=_padded_state(state),
         output_final_state=True,
