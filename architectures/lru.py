@@ -29,6 +29,9 @@ from architectures.ops.backend import Accelerated, Backend, require_backend
 from architectures.ops.diagonal import diagonal_scan
 from architectures.registry import register
 
+RECURRENT = ("nu_log", "theta_log", "gamma_log", "B")
+"""Parameters of the recurrence, which learn more slowly than the others and do not decay (section 3.3, table 8)."""
+
 
 class LRUBlock(Accelerated, RecurrentBlock):
     """Pre-norm residual block: LRU, GELU, GLU.
@@ -40,15 +43,19 @@ class LRUBlock(Accelerated, RecurrentBlock):
         d_state: complex states N.
         r_min, r_max: smallest and largest initial |lambda|.
         max_phase: largest initial phase in radians.
+        lr_factor: multiple of the learning rate of the recurrence: lambda, gamma and B.
         backend: of the recurrence.
     """
 
     library = None
+    no_weight_decay = RECURRENT
 
     def __init__(
-        self, d_model: int, *, d_state: int, r_min: float, r_max: float, max_phase: float, backend: Backend
-    ) -> None:
+        self, d_model: int, *, d_state: int, r_min: float, r_max: float, max_phase: float, lr_factor: float,
+        backend: Backend,
+    ) -> None:  # fmt: skip
         super().__init__(backend, d_state)
+        self.lr_factors = dict.fromkeys(RECURRENT, lr_factor)
         self.norm = nn.LayerNorm(d_model)
         radius2 = torch.empty(d_state).uniform_(r_min**2, r_max**2)
         # log 0 would be a decay of 0 that no gradient moves.
@@ -87,15 +94,16 @@ class LRU(SequenceModel):
         r_min: smallest initial |lambda|, in [0, r_max).
         r_max: largest initial |lambda|, in (r_min, 1].
         max_phase: largest initial phase of lambda in radians, in (0, 2 pi].
+        lr_factor: multiple of the learning rate of lambda, gamma and B, positive; the paper takes 1/4 or 1/2.
 
     Raises:
-        ValueError: as `SequenceModel`, or if r_min, r_max or max_phase is out of its range.
+        ValueError: as `SequenceModel`, or if r_min, r_max, max_phase or lr_factor is out of its range.
     """
 
     def __init__(
         self, vocab_size: int, seq_len: int, *, d_model: int = 128, n_layers: int = 1, d_state: int = 128,
-        r_min: float = 0.0, r_max: float = 1.0, max_phase: float = 6.28, positions: Positions = "learned",
-        embedding_std: float = 0.02, backend: Backend = "auto",
+        r_min: float = 0.0, r_max: float = 1.0, max_phase: float = 6.28, lr_factor: float = 0.25,
+        positions: Positions = "learned", embedding_std: float = 0.02, backend: Backend = "auto",
     ) -> None:  # fmt: skip
         require_positive(d_model=d_model, n_layers=n_layers, d_state=d_state)
         require_backend(backend, LRUBlock.library)
@@ -103,10 +111,15 @@ class LRU(SequenceModel):
             raise ValueError(f"model.r_min and model.r_max must be 0 <= r_min < r_max <= 1, got {r_min} and {r_max}")
         if not 0 < max_phase <= 2 * math.pi:
             raise ValueError(f"model.max_phase must be above 0 and at most 2 pi, got {max_phase}")
+        if not 0 < lr_factor < math.inf:
+            raise ValueError(f"model.lr_factor must be positive, got {lr_factor}")
         super().__init__(
             vocab_size, seq_len, d_model=d_model,
             blocks=[
-                LRUBlock(d_model, d_state=d_state, r_min=r_min, r_max=r_max, max_phase=max_phase, backend=backend)
+                LRUBlock(
+                    d_model, d_state=d_state, r_min=r_min, r_max=r_max, max_phase=max_phase, lr_factor=lr_factor,
+                    backend=backend,
+                )
                 for _ in range(n_layers)
             ],
             positions=positions, embedding_std=embedding_std,

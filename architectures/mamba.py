@@ -49,6 +49,7 @@ class MambaBlock(Accelerated, RecurrentBlock):
     """
 
     library: ClassVar[str] = "mamba_ssm"
+    no_weight_decay = ("A_log",)  # as in the authors' code; a matrix here
 
     def __init__(
         self, d_model: int, d_inner: int, d_state: int, d_conv: int, dt_rank: int, n_layers: int, backend: Backend

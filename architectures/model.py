@@ -23,6 +23,35 @@ State = tuple[Tensor, ...]
 """Memory of a recurrent block: tensors whose first dimension is the batch and whose size never grows."""
 
 
+class Rule(NamedTuple):
+    """How an optimizer treats a parameter."""
+
+    decays: bool
+    """Whether weight decay applies."""
+    lr_factor: float
+    """Multiple of the learning rate."""
+
+
+def parameter_rules(model: nn.Module, n_stacked: int = 0) -> dict[str, Rule]:
+    """How an optimizer treats every parameter, by its name, in the order of `parameters()`.
+
+    Matrices decay; vectors and numbers (biases, norms, gains) do not, as in most papers' code. A module names
+    exceptions among its own parameters: `no_weight_decay`, a collection of names, and `lr_factors`, multiples of the
+    learning rate by name.
+
+    Args:
+        model: any module.
+        n_stacked: leading dimensions of every parameter that are none of its own, such as that of seeds.
+    """
+    rules: dict[nn.Parameter, Rule] = {}
+    for module in model.modules():
+        undecayed, factors = getattr(module, "no_weight_decay", ()), getattr(module, "lr_factors", {})
+        for name, parameter in module.named_parameters(recurse=False):
+            decays = parameter.dim() - n_stacked > 1 and name not in undecayed
+            rules.setdefault(parameter, Rule(decays, factors.get(name, 1.0)))
+    return {name: rules[parameter] for name, parameter in model.named_parameters()}
+
+
 class RecurrentBlock(nn.Module, ABC):
     """Residual block that reads a sequence from left to right and keeps a state of fixed size.
 

@@ -69,6 +69,9 @@ class TimeMixing(Accelerated):
         backend: of the recurrence.
     """
 
+    # The authors' code decays the weights of linear maps only.
+    no_weight_decay = ("x", "w1", "w2", "a1", "a2", "v1", "v2", "g1", "g2", "r_k")
+
     def __init__(self, d_model: int, head_dim: int, layer: int, n_layers: int, backend: Backend) -> None:
         super().__init__(backend, head_dim)
         self.head_dim, self.n_heads = head_dim, d_model // head_dim
@@ -172,6 +175,8 @@ class ChannelMixing(Accelerated):
         n_layers: number of blocks.
         backend: of the token shift and the squared ReLU.
     """
+
+    no_weight_decay = ("x",)
 
     def __init__(self, d_model: int, d_hidden: int, layer: int, n_layers: int, backend: Backend) -> None:
         super().__init__(backend)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from architectures import SequenceModel
+from architectures.model import parameter_rules
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.run_config import SEEDS
 from datamodules import TaskDataModule
@@ -64,6 +65,15 @@ class RunIdentity:
         return {**lists, "seeds": list(self.many)}
 
 
+def _exceptions(model: SequenceModel, optimizer: OptimizerConfig) -> dict[str, list[str]]:
+    """The architecture's rules where they decide something: parameters without weight decay, and "FACTOR NAME" of those
+    with a learning rate of their own."""
+    rules = parameter_rules(model)
+    undecayed = [name for name, rule in rules.items() if not rule.decays and optimizer.weight_decay]
+    factors = [f"{rule.lr_factor:g} {name}" for name, rule in rules.items() if rule.lr_factor != 1]
+    return {key: names for key, names in (("no_weight_decay", undecayed), ("lr_factors", factors)) if names}
+
+
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
     """The first name whose values differ, and both values; None if there is none. Tuples count as lists."""
     for name in [*here, *there]:
@@ -110,7 +120,7 @@ def identify(
             primary=task.primary,
             targets=tuple(record.RecordedTarget(**asdict(target)) for target in task.targets),
         ),
-        optimizer={**asdict(optimizer), "betas": list(optimizer.betas)},
+        optimizer={**asdict(optimizer), "betas": list(optimizer.betas), **_exceptions(model, optimizer)},
         seeds=record.Seeds(task_seed=task.task_seed, init_seed=init_seed, data_seed=task.data_seed),
         precision=precision,
     )

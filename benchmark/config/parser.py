@@ -230,7 +230,9 @@ def config_of(record: Record) -> RunConfig:
             raise ValueError(f"{kind} {name!r} is not registered here; known names are {', '.join(sorted(known))}")
     model, protocol = ARCHITECTURES[record.architecture.name], record.protocol
     sizes = {"tokens_per_step": protocol.tokens_per_step, "eval_sequences": protocol.eval_sequences}
-    optimizer: dict[str, Any] = {**record.optimizer, "betas": tuple(record.optimizer["betas"])}  # type: ignore[arg-type]
+    # What the architecture excepts follows from it.
+    optimizer: dict[str, Any] = {k: v for k, v in record.optimizer.items() if k in OptimizerConfig.__dataclass_fields__}
+    optimizer["betas"] = tuple(record.optimizer["betas"])  # type: ignore[arg-type]
     return RunConfig(
         model=Choice(model, _with_tuples(model, record.architecture.config)),
         data=Choice(TASKS[record.task.name], {**record.task.config, **sizes}),

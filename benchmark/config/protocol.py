@@ -35,9 +35,9 @@ class OptimizerConfig:
     """AdamW (arXiv 1711.05101) with linear warm-up and gradient clipping.
 
     Args:
-        lr: learning rate after warm-up.
+        lr: learning rate after warm-up; an architecture may multiply it for some of its parameters.
         betas: decay rates of the moment estimates.
-        weight_decay: decoupled weight decay, on every parameter.
+        weight_decay: decoupled weight decay, none by default; of matrices, but those that the architecture excepts.
         warmup_steps: steps over which the learning rate rises linearly from lr / warmup_steps to lr.
         clip_norm: largest Euclidean norm of the gradient over all parameters; 0 switches clipping off.
         schedule: "constant" after warm-up, or "cosine" to 0 at the end of the budget.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from architectures.model import parameter_rules
 from benchmark.config.protocol import OptimizerConfig
 from benchmark.training.ensemble import Ensemble, clip_per_seed_, logits_of, loss_of_each_seed
 
@@ -39,6 +40,25 @@ class SeedAdamW(AdamW):
         if closure is not None:
             closure()  # Lightning's, which calls hooks
         return self.captured()
+
+
+def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """AdamW's groups by the architecture's rules, in the order of the parameters; one group where nothing differs.
+
+    Args:
+        model: one seed's model, or an `Ensemble`, whose parameters have a dimension of seeds.
+        config: AdamW's settings.
+    """
+    parameters = dict(model.named_parameters())
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, rule in parameter_rules(model, n_stacked=int(isinstance(model, Ensemble))).items():
+        decay = config.weight_decay if rule.decays else 0.0
+        group = groups.setdefault(
+            (decay, rule.lr_factor),
+            {"params": [], "weight_decay": decay, "lr_factor": rule.lr_factor, "lr": config.lr * rule.lr_factor},
+        )
+        group["params"].append(parameters[name])
+    return list(groups.values())
 
 
 class Step:
@@ -79,16 +99,15 @@ class Step:
         self.capture_s = 0.0
         # One call updates all parameters: on small models a Python loop over them costs as much as the step itself.
         self.optimizer = SeedAdamW(
-            self.parameters,
+            parameter_groups(model, config),
             lr=config.lr,
             betas=config.betas,
-            weight_decay=config.weight_decay,
             capturable=self.use_cuda_graph,
             fused=True,
         )
         if self.use_cuda_graph:
             for group in self.optimizer.param_groups:
-                group["lr"] = torch.tensor(config.lr, device=self.device)  # a captured step reads it from there
+                group["lr"] = torch.tensor(group["lr"], device=self.device)  # a captured step reads it from there
         self.optimizer._warned_capturable_if_run_uncaptured = True  # the warm-up is meant
         self.start = torch.zeros((), dtype=torch.int64, device=self.device)
         self.loss_E = torch.zeros(self.n_seeds, device=self.device, dtype=self.parameters[0].dtype)
@@ -115,8 +134,8 @@ class Step:
             step: number of the step, from 0.
             start: number of the first sequence; by default those of earlier steps are not repeated.
         """
-        lr = self.config.lr * self.factor(step)
         for group in self.optimizer.param_groups:
+            lr = self.config.lr * self.factor(step) * group.get("lr_factor", 1.0)  # unknown to checkpoints of old
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(lr)
             else:

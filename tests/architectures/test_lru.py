@@ -12,7 +12,7 @@ from tests.oracles.lru import complex_of, layer
 
 def build_block(d_model: int = 6, d_state: int = 5) -> LRUBlock:
     torch.manual_seed(0)
-    block = LRUBlock(d_model, d_state=d_state, r_min=0.2, r_max=0.95, max_phase=3.0, backend="auto")
+    block = LRUBlock(d_model, d_state=d_state, r_min=0.2, r_max=0.95, max_phase=3.0, lr_factor=1.0, backend="auto")
     with torch.no_grad():
         for parameter in block.parameters():  # off their initial values, where norms and biases would hide mistakes
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
@@ -48,7 +48,7 @@ def test_equals_the_sum_over_earlier_inputs(length: int, backend: str) -> None:
 def test_initial_values() -> None:
     """Decays uniform by area on the ring between r_min and r_max, within the phases; gamma = sqrt(1 - |lambda|^2)."""
     torch.manual_seed(1)
-    block = LRUBlock(64, d_state=4000, r_min=0.5, r_max=0.9, max_phase=1.0, backend="torch")
+    block = LRUBlock(64, d_state=4000, r_min=0.5, r_max=0.9, max_phase=1.0, lr_factor=1.0, backend="torch")
     radius = torch.exp(-block.nu_log.exp())
     assert 0.5 <= radius.min() <= 0.505
     assert 0.895 <= radius.max() <= 0.9
@@ -63,7 +63,7 @@ def test_initial_values() -> None:
 def test_the_extreme_ring_is_finite() -> None:
     """r_min = 0 and r_max = 1 allow decays of 0 and of 1, whose logarithms do not exist."""
     torch.manual_seed(0)
-    block = LRUBlock(4, d_state=100_000, r_min=0.0, r_max=1.0, max_phase=6.28, backend="torch")
+    block = LRUBlock(4, d_state=100_000, r_min=0.0, r_max=1.0, max_phase=6.28, lr_factor=1.0, backend="torch")
     for name, parameter in block.named_parameters():
         assert parameter.isfinite().all(), name
 
@@ -77,6 +77,7 @@ def test_the_extreme_ring_is_finite() -> None:
         ({"r_min": math.nan}, "model.r_min and model.r_max"),
         ({"max_phase": 0.0}, "model.max_phase"),
         ({"max_phase": 7.0}, "model.max_phase"),
+        ({"lr_factor": 0.0}, "model.lr_factor"),
         ({"d_state": 0}, "model.d_state"),
         ({"backend": "fused"}, "model.backend = fused"),
     ],
