@@ -44,10 +44,10 @@ from architectures.model import (
 )
 from architectures.ops.backend import Accelerated, Backend, require_backend
 from architectures.ops.delta_rule import delta_rule
-from architectures.ops.rwkv_keys import LOG_DECAY, keys
-from architectures.ops.rwkv_readout import readout
-from architectures.ops.squared_relu import squared_relu
-from architectures.ops.token_shift import token_shift
+from architectures.ops.pointwise.rwkv_keys import LOG_DECAY, keys
+from architectures.ops.pointwise.rwkv_readout import readout
+from architectures.ops.pointwise.squared_relu import squared_relu
+from architectures.ops.pointwise.token_shift import token_shift
 from architectures.registry import register
 
 _MIN_RANK = 32

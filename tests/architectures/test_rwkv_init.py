@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from architectures.ops.rwkv_keys import keys
-from architectures.ops.rwkv_readout import readout
-from architectures.ops.squared_relu import squared_relu
-from architectures.ops.token_shift import token_shift
+from architectures.ops.pointwise.rwkv_keys import keys
+from architectures.ops.pointwise.rwkv_readout import readout
+from architectures.ops.pointwise.squared_relu import squared_relu
+from architectures.ops.pointwise.token_shift import token_shift
 from architectures.rwkv import RWKV, RWKVBlock, rank
 
 

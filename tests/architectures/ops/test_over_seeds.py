@@ -14,12 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from architectures.ops.convolution import short_convolution
 from architectures.ops.delta_rule import delta_rule
 from architectures.ops.over_seeds import AttentionOverSeeds
-from architectures.ops.rwkv_keys import keys
-from architectures.ops.rwkv_readout import readout
+from architectures.ops.pointwise.rwkv_keys import keys
+from architectures.ops.pointwise.rwkv_readout import readout
+from architectures.ops.pointwise.squared_relu import squared_relu
+from architectures.ops.pointwise.token_shift import token_shift
 from architectures.ops.selective import selective_scan
-from architectures.ops.squared_relu import squared_relu
 from architectures.ops.ssd import ssd
-from architectures.ops.token_shift import token_shift
 
 E, B, L, D, H, K, V, G, N, M, W = 3, 2, 19, 8, 4, 2, 3, 2, 5, 6, 4
 """Seeds, sequences, positions, channels, heads, keys, values, groups, states, mixes, filter width; L passes a chunk."""

@@ -18,6 +18,8 @@ STATE_BYTES = {
     "mamba2": 2 * 4 * (3 * (32 + 2 * 64) + 32 * 64),  # x, B and C are convolved; H x N x P
     "gated_deltanet": 2 * 4 * (3 * (12 + 12 + 24) + 3 * 4 * 8),  # q, k and v are convolved; H x K x V
     "rwkv": 2 * 4 * (2 * 16 + 16 * 16),  # last inputs of both mixings; H x K x K
+    "xlstm": 4 * (3 * 32 + 4 * 8 * 9 + 4 + 3 * 16 + 4 * 16),  # mLSTM: conv, memory, scale; sLSTM: conv, h, c, n and m
+    "lru": 2 * 4 * 2 * 128,  # N complex numbers
 }
 SIZES = {"mamba2": ["--model.head_dim=32"]}
 
