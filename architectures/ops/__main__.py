@@ -1,5 +1,7 @@
 """``python -m architectures.ops``: compile the CPU loops of all architectures, so that no first run waits for it."""
 
+import inspect
+
 import torch
 import torch.nn.functional as F
 
@@ -11,7 +13,9 @@ def compile_loops(dtype: torch.dtype = torch.float32) -> None:
     tokens = torch.zeros(1, 3, dtype=torch.int64)
     for name, cls in ARCHITECTURES.items():
         build: type = cls
-        model = build(2, 2, n_layers=2).to(dtype)  # two layers, because first ones may be special
+        # Two layers, because first ones may be special.
+        depth = {"n_layers": 2} if "n_layers" in inspect.signature(cls).parameters else {}
+        model = build(2, 2, **depth).to(dtype)
         F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten()).backward()
         print(f"{name}: {model.backend}")
 

@@ -7,16 +7,9 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from architectures.ops import (  # noqa: F401 - registers the operators
-    convolution,
-    delta_rule,
-    rwkv_keys,
-    rwkv_readout,
-    selective,
-    squared_relu,
-    ssd,
-    token_shift,
-)
+# These register the operators.
+from architectures.ops import convolution, delta_rule, diagonal, selective, slstm, ssd  # noqa: F401
+from architectures.ops.pointwise import rwkv_keys, rwkv_readout, squared_relu, token_shift  # noqa: F401
 
 B, L, D, H, K, V, N, W, M = 2, 70, 8, 2, 4, 3, 3, 4, 6
 """Sequences, positions (more than a chunk), channels, heads, keys, values, states, filter width, mixes."""
@@ -30,6 +23,8 @@ OPERATORS: dict[str, tuple[list[tuple[int, ...]], list[Any]]] = {
     "rwkv_readout": ([X] * 5 + [(H, D // H), (D,), (D,)], [1e-5]),
     "delta_rule": ([HEADS, HEADS, (B, L, H, V), HEADS, HEADS, HEADS, (B, H, K, V)], []),
     "selective_scan": ([X, X, (N, D), (B, L, N), (B, L, N), (D,), X, (B, N, D)], []),
+    "diagonal_scan": ([(B, L, 2 * N), (B, 2 * N), (B, 2 * N)], []),
+    "slstm": ([(B, L, H, 4 * K), (H, K, 4 * K), (B, 4, H, K)], []),
     "ssd": ([(B, L, H, V), (B, L, H), (B, L, H), (B, L, N), (B, L, N), (B, H), (B, N, H, V)], []),
 }
 """Shapes of the tensors, and the numbers, that every operator takes."""

@@ -1,0 +1,142 @@
+"""Hybrid: a stack of blocks of other architectures in the order of a pattern, as Jamba (arXiv 2403.19887), Samba (arXiv
+2406.07522) and their like have them.
+
+    pattern "mamba mamba attention", repeats 2:   mamba, mamba, attention, mamba, mamba, attention
+
+A word is the name of an architecture, with options of its own in parentheses: "mamba(d_state=8) attention(n_heads=2)".
+"attention" is a block of the transformer, whose MLP is part of it.
+
+The k-th block of an architecture is what the k-th block would be in a model of that architecture alone as deep as the
+whole stack: its initial values and their scale by depth are its authors'. Embedding, final norm and head are those of
+every architecture here.
+
+Departures: RWKV-7's norm before the first block is there only if the stack begins with RWKV; the values of its first
+block go to its later ones, whatever lies between.
+"""
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+from torch import Tensor, nn
+
+from architectures.model import ModelState, Positions, RecurrentBlock, SequenceModel, State, require_positive
+from architectures.registry import ARCHITECTURES, register
+from architectures.rwkv import RWKVBlock
+from architectures.transformer import TransformerBlock
+
+ALIASES = {"attention": "transformer"}
+
+_WORD = re.compile(r"(\w+)(?:\(([^()]*)\))?(?:\s+|$)")
+_OWN = {"vocab_size", "seq_len", "d_model", "n_layers", "positions", "embedding_std"}
+"""Options that the whole stack decides."""
+
+
+def parse_pattern(pattern: str) -> list[tuple[str, dict[str, Any]]]:
+    """The blocks of a pattern in order: registered name and options.
+
+    Raises:
+        ValueError: if a word cannot be read, or a name or an option does not exist.
+    """
+    found, text = [], pattern.strip()
+    while text:
+        word = _WORD.match(text)
+        if word is None:
+            raise ValueError(f"model.pattern must be names like 'mamba attention(n_heads=4)'; cannot read {text!r}")
+        name = ALIASES.get(word[1], word[1])
+        if name not in ARCHITECTURES or name == Hybrid.__name__:
+            known = ", ".join(sorted({*ALIASES, *ARCHITECTURES} - {Hybrid.__name__}))
+            raise ValueError(f"model.pattern: no block {word[1]!r}; known names are {known}")
+        found.append((name, _options(word[1], name, word[2] or "")))
+        text = text[word.end() :]
+    if not found:
+        raise ValueError("model.pattern is empty: name at least one block, like 'mamba attention'")
+    return found
+
+
+def _options(word: str, name: str, text: str) -> dict[str, Any]:
+    """The options in the parentheses after a name."""
+    allowed = inspect.signature(ARCHITECTURES[name]).parameters.keys() - _OWN
+    options = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        option, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or option not in allowed:
+            raise ValueError(
+                f"model.pattern: {part!r} of {word} is no NAME=VALUE of its options, which are"
+                f" {', '.join(sorted(allowed)) or '(none)'}"
+            )
+        options[option] = yaml.safe_load(value)
+    return options
+
+
+@register("hybrid")
+class Hybrid(SequenceModel):
+    """Hybrid: blocks of registered architectures in the order of a pattern.
+
+    Args:
+        pattern: names of architectures, or attention, with blanks between and options in parentheses, like
+            "mamba mamba attention(n_heads=4)".
+        repeats: how often the pattern comes.
+
+    Raises:
+        ValueError: as `SequenceModel` and the architectures named, or if the pattern names none.
+    """
+
+    def __init__(
+        self, vocab_size: int, seq_len: int, *, d_model: int = 128, pattern: str = "mamba attention", repeats: int = 1,
+        positions: Positions = "learned", embedding_std: float = 0.02,
+    ) -> None:  # fmt: skip
+        require_positive(vocab_size=vocab_size, seq_len=seq_len, d_model=d_model, repeats=repeats)
+        words = parse_pattern(pattern) * repeats
+        blocks: list[nn.Module] = []
+        for place, (name, options) in enumerate(words):
+            build: Callable[..., SequenceModel] = ARCHITECTURES[name]
+            # Of a whole model, so that an architecture needs no second way to make its blocks.
+            model = build(vocab_size, seq_len, d_model=d_model, n_layers=len(words), **options)
+            before = sum(other == name for other, _ in words[:place])
+            block = model.blocks[before]
+            if isinstance(block, RWKVBlock) and place > 0:
+                block.input_norm = nn.Identity()
+            blocks.append(block)
+        super().__init__(
+            vocab_size, seq_len, d_model=d_model, blocks=blocks, positions=positions, embedding_std=embedding_std
+        )
+        self.fixed_length = any(ARCHITECTURES[name].fixed_length for name, _ in words)  # type: ignore[misc]
+
+    def forward(self, tokens_BL: Tensor) -> Tensor:
+        """Next-token logits: (B, L) integers, L <= seq_len, to (B, L, V)."""
+        x_BLD, v_first = self.embed(tokens_BL), None
+        for block in self.blocks:
+            x_BLD, _, v_first = _read(block, x_BLD, None, v_first)
+        return self.unembed(x_BLD)
+
+    def scan(self, tokens_BL: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """Read L more tokens; see `SequenceModel.scan`."""
+        x_BLD, states, v_first = self.embed(tokens_BL, state.position), [], None
+        for block, before in zip(self._recurrent_blocks(), state.blocks, strict=True):
+            x_BLD, after, v_first = _read(block, x_BLD, before, v_first)
+            states.append(after)
+        return self.unembed(x_BLD), ModelState(state.position + tokens_BL.shape[1], tuple(states))
+
+    def attention_maps(self, tokens_BL: Tensor) -> list[Tensor]:
+        """Attention probabilities of every attention block, in order: (B, H, L, L), rows are queries."""
+        x_BLD, maps, v_first = self.embed(tokens_BL), [], None
+        for block in self.blocks:
+            if isinstance(block, TransformerBlock):
+                maps.append(block.attention.maps(block.attention_norm(x_BLD)))
+            x_BLD, _, v_first = _read(block, x_BLD, None, v_first)
+        return maps
+
+
+def _read(
+    block: nn.Module, x_BLD: Tensor, state: State | None, v_first: Tensor | None
+) -> tuple[Tensor, State, Tensor | None]:
+    """Output (B, L, D) of a block, its state after the last position (nothing, if none is given), RWKV's first v."""
+    if isinstance(block, RWKVBlock):
+        return block.read(x_BLD, block.initial_state(len(x_BLD)) if state is None else state, v_first)
+    if state is None:
+        return block(x_BLD), (), v_first
+    assert isinstance(block, RecurrentBlock)
+    return *block.scan(x_BLD, state), v_first
