@@ -194,6 +194,9 @@ def _require_facts(record: Record, run: Run) -> float | None:
     identity = run.members[0].identity
     _require_equal("task", identity.task, record.task)  # its version too
     _require_equal("protocol", identity.protocol, record.protocol)
+    # What the architecture excepts from weight decay or slows down follows from it.
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in identity.optimizer.items()}
+    _require_equal("optimizer", settings, record.optimizer)
     _require_equal("first_batch_hash", batch_hash(run.task, run.data.batch_size), record.first_batch_hash)
     parameters = sum(parameter.numel() for parameter in run.model.parameters())
     _require_equal("parameters", parameters, record.parameters)
@@ -230,7 +233,8 @@ def _backends(record: Record, model: SequenceModel) -> set[str]:
     accelerated = [module for module in model.modules() if isinstance(module, Accelerated)]
     if not accelerated:
         return {model.backend}
-    on_gpu = {module.library for module in accelerated} if record.hardware.device == "cuda" else set()
+    libraries = {module.library for module in accelerated if module.library is not None}
+    on_gpu = libraries if record.hardware.device == "cuda" else set()
     return {model.backend, "torch", *on_gpu}
 
 
