@@ -216,7 +216,7 @@ def test_a_class_of_a_script(repository: Path, tmp_path: Path, started: list[Any
     ("call", "said"),
     [
         (lambda: benchmark.build("transformer"), "build takes a RunConfig"),  # type: ignore[arg-type]
-        (lambda: benchmark.load(None), "NoneType"),  # type: ignore[arg-type]
+        (lambda: benchmark.load(None), "folder: must be a path"),  # type: ignore[arg-type]
         (lambda: benchmark.load("x", step="5"), "step must be one of Run.kept_steps"),  # type: ignore[arg-type]
         (lambda: benchmark.load("x", step=5, weights=False), "leave out weights=False"),
         (lambda: benchmark.records_frame([None]), "model_dump"),  # type: ignore[list-item]

@@ -32,7 +32,8 @@ def template() -> Iterator[ModuleType]:
 def checkout(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As much of a checkout as the command touches, in place of the real one."""
     root = tmp_path / "checkout"
-    (root / "architectures").mkdir(parents=True)
+    for folder in ("architectures", "configs"):
+        (root / folder).mkdir(parents=True)
     shutil.copy(repository / "pyproject.toml", root)
     monkeypatch.setattr(scaffold, "ROOT", root)
     return root
@@ -181,15 +182,15 @@ def test_what_fails_halfway_leaves_nothing(
     before = contents(checkout)
     write_text = Path.write_text
 
-    def fail(path: Path, text: str) -> int:
+    def fail(path: Path, text: str, encoding: str) -> int:
         if path.name == "my_idea_parameters.yaml":  # the last of three
             raise failure
-        return write_text(path, text)
+        return write_text(path, text, encoding)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", fail)
         assert main(["new", "my_idea"]) in (1, 130)
     assert contents(checkout) == before
     assert main(["new", "my_idea"]) == 0
-    assert len(contents(checkout)) == len(before) + 5  # three files, two folders
+    assert len(contents(checkout)) == len(before) + 4  # three files, one folder
     capsys.readouterr()

@@ -38,7 +38,7 @@ def test_the_options_of_submit(text: str, capsys: pytest.CaptureFixture[str]) ->
     submit.add_arguments(parser)
     (words,) = (words[4:] for words in commands(text) if words[3:4] == ["submit"])
     options = parser.parse_args(words)
-    assert (options.runs, options.name, options.tuning_trials) == ("../runs", "my_model", 12)
+    assert (str(options.runs), options.name, options.tuning_trials) == ("../runs", "my_model", 12)
     assert f"`python -m leaderboard submit {options.runs} --name {options.name}`" in " ".join(text.split())
     for name in ("submit", "validate", "check"):
         with pytest.raises(SystemExit) as end:
