@@ -4,15 +4,15 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from benchmark.config.plugins import architectures_of_file, load_plugins
 from leaderboard.paths import user_path
-from leaderboard.records.record import Record, read_record
-from leaderboard.validation.curves import CurvesReader
-from leaderboard.validation.learning_curves import Curves
+
+if TYPE_CHECKING:
+    from leaderboard.records.record import Record
 
 RECORD = "record.json"
 
@@ -36,6 +36,8 @@ def run(args: Namespace) -> int:
     Raises:
         ValueError: one line, if there is no valid record or no such plugin.
     """
+    from leaderboard.records.record import read_record
+
     if args.record is None and not args.batch:
         raise ValueError("RECORD is missing: give a record.json, or the folder that holds it")
     if args.batch + (args.record is not None) + args.more + args.whole > (1 if args.batch else 2):
@@ -63,13 +65,18 @@ def _load(plugin: str) -> None:
 
 def _answer(requests: Sequence[Mapping[str, Any]]) -> None:
     """Print an answer to each request, in order, as soon as it is known."""
+    from leaderboard.records.record import read_record
+
     records = [(path := Path(request["record"]), read_record(path)) for request in requests]
     for request, (_, record), curves in zip(requests, records, _curves(records), strict=True):
         print(json.dumps({**request, **_replayed(record, request["depth"], curves)}), flush=True)
 
 
-def _curves(records: Sequence[tuple[Path, Record]]) -> list[Mapping[str, Sequence[float]] | None]:
+def _curves(records: "Sequence[tuple[Path, Record]]") -> list[Mapping[str, Sequence[float]] | None]:
     """The columns of the curves beside each record; None where they are not there or cannot be read."""
+    from leaderboard.validation.curves import CurvesReader
+    from leaderboard.validation.learning_curves import Curves
+
     files = [path.parent / "curves.parquet" for path, _ in records]
     pairs = [(file, record) for file, (_, record) in zip(files, records, strict=True) if file.is_file()]
     there = [(file, record.curves.sha256 if record.curves else "", record) for file, record in pairs]
@@ -78,7 +85,7 @@ def _curves(records: Sequence[tuple[Path, Record]]) -> list[Mapping[str, Sequenc
     return [{"step": c.steps, **c.metrics} if isinstance(c, Curves) else None for c in found]
 
 
-def _replayed(record: Record, depth: str, curves: Mapping[str, Sequence[float]] | None) -> dict[str, Any]:
+def _replayed(record: "Record", depth: str, curves: Mapping[str, Sequence[float]] | None) -> dict[str, Any]:
     """The answer: whether the record agrees, a line about it, and the hits of a run that was repeated to its end."""
     from benchmark.training.replay import Mismatch, replay
 

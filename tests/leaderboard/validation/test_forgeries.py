@@ -20,7 +20,7 @@ import yaml
 from benchmark.__main__ import main
 from benchmark.cli import replay as cli
 from leaderboard.records.record import Record, read_record
-from leaderboard.validation import Report, reproduce, validate, validator
+from leaderboard.validation import Report, curves, reproduce, validate, validator
 from tests.helpers.leaderboard.entries import READER, edit, edit_curves, replace_curves
 from tests.helpers.leaderboard.entries import parquet as packed
 
@@ -76,7 +76,7 @@ def entry(honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr(validator, "RESULTS", tmp_path / "elsewhere")
     monkeypatch.setattr(reproduce, "ask", ask)
     monkeypatch.setattr(reproduce, "N_TRAJECTORIES", 0)
-    monkeypatch.setattr(cli, "CurvesReader", lambda: READER)
+    monkeypatch.setattr(curves, "CurvesReader", lambda: READER)
     shutil.copytree(honest.parent, tmp_path / "tree")
     yield tmp_path / "tree" / "results" / "tiny" / "my_model"
 
