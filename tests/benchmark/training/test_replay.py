@@ -278,7 +278,7 @@ def test_the_command(
     assert (code, out) == (1, "") and err.startswith(f"{path}: not registered here: {known}") and err.count("\n") == 1
     code, out, err = said(str(path), "--plugin", str(plugin))
     assert (code, err) == (0, "") and out.count("\n") == 1
-    assert out.startswith(f"{path}: agrees: first batch, 21 losses (largest relative difference 0.0e+00 of 1e-05 ")
+    assert out.startswith(f"{path}: agrees: first batch, 24 losses (largest relative difference 0.0e+00 of 1e-05 ")
     assert said(str(folder), f"--plugin={plugin}")[0] == 0  # the folder of the record will do
     path.write_text(changed(record_of(folder), **{"optimizer.lr": 0.5}).model_dump_json())
     code, out, err = said(str(path))
