@@ -16,10 +16,11 @@ block go to its later ones, whatever lies between.
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-import yaml
 from torch import Tensor, nn
 
 from architectures.model import ModelState, Positions, RecurrentBlock, SequenceModel, State, require_positive
@@ -28,6 +29,9 @@ from architectures.rwkv import RWKVBlock
 from architectures.transformer import TransformerBlock
 
 ALIASES = {"attention": "transformer"}
+
+MAX_BLOCKS = 256
+"""Of a stack; each kind of block is taken from a whole model of that depth."""
 
 _WORD = re.compile(r"(\w+)(?:\(([^()]*)\))?(?:\s+|$)")
 _OWN = {"vocab_size", "seq_len", "d_model", "n_layers", "positions", "embedding_std"}
@@ -67,7 +71,7 @@ def _options(word: str, name: str, text: str) -> dict[str, Any]:
                 f"model.pattern: {part!r} of {word} is no NAME=VALUE of its options, which are"
                 f" {', '.join(sorted(allowed)) or '(none)'}"
             )
-        options[option] = yaml.safe_load(value)
+        options[option] = _value(value)
     return options
 
 
@@ -78,7 +82,7 @@ class Hybrid(SequenceModel):
     Args:
         pattern: names of architectures, or attention, with blanks between and options in parentheses, like
             "mamba mamba attention(n_heads=4)".
-        repeats: how often the pattern comes.
+        repeats: how often the pattern comes; at most `MAX_BLOCKS` blocks in all.
 
     Raises:
         ValueError: as `SequenceModel` and the architectures named, or if the pattern names none.
@@ -89,14 +93,20 @@ class Hybrid(SequenceModel):
         positions: Positions = "learned", embedding_std: float = 0.02,
     ) -> None:  # fmt: skip
         require_positive(vocab_size=vocab_size, seq_len=seq_len, d_model=d_model, repeats=repeats)
-        words = parse_pattern(pattern) * repeats
+        words = parse_pattern(pattern)
+        if len(words) * repeats > MAX_BLOCKS:
+            raise ValueError(
+                f"model.repeats = {repeats} makes {len(words) * repeats:,} blocks, at most {MAX_BLOCKS} can be"
+            )
+        words *= repeats
         blocks: list[nn.Module] = []
+        models: dict[str, SequenceModel] = {}
+        taken: Counter[str] = Counter()
         for place, (name, options) in enumerate(words):
-            build: Callable[..., SequenceModel] = ARCHITECTURES[name]
-            # Of a whole model, so that an architecture needs no second way to make its blocks.
-            model = build(vocab_size, seq_len, d_model=d_model, n_layers=len(words), **options)
-            before = sum(other == name for other, _ in words[:place])
-            block = model.blocks[before]
+            if (word := f"{name}{sorted(options.items())}") not in models:
+                models[word] = _whole(name, options, vocab_size, seq_len, d_model, len(words))
+            block = models[word].blocks[taken[name]]
+            taken[name] += 1
             if isinstance(block, RWKVBlock) and place > 0:
                 block.input_norm = nn.Identity()
             blocks.append(block)
@@ -128,6 +138,28 @@ class Hybrid(SequenceModel):
                 maps.append(block.attention.maps(block.attention_norm(x_BLD)))
             x_BLD, _, v_first = _read(block, x_BLD, None, v_first)
         return maps
+
+
+def _whole(
+    name: str, options: dict[str, Any], vocab_size: int, seq_len: int, d_model: int, n_layers: int
+) -> SequenceModel:
+    """A model of one architecture as deep as the stack, so that none needs a second way to make its blocks."""
+    build: Callable[..., SequenceModel] = ARCHITECTURES[name]
+    try:
+        return build(vocab_size, seq_len, d_model=d_model, n_layers=n_layers, **options)
+    except TypeError as error:  # an option of another kind
+        raise ValueError(f"model.pattern: {name}: {error}") from error
+
+
+def _value(text: str) -> Any:
+    """The number, truth value, nothing or text that an option is written as."""
+    known = {"true": True, "false": False, "null": None}
+    if text in known:
+        return known[text]
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _read(

@@ -200,7 +200,7 @@ class XLSTM(SequenceModel):
 
     Args:
         n_heads: heads H of both kinds of memory; must divide d_model.
-        slstm_every: every how manyth block has the scalar memory: 8 is the paper's xLSTM[7:1], 2 is xLSTM[1:1], 1 is
+        slstm_every: interval between blocks with the scalar memory: 8 is the paper's xLSTM[7:1], 2 is xLSTM[1:1], 1 is
             all of them, and 0 none, xLSTM[1:0].
         expand: inner width of mLSTM as a multiple of d_model.
 

@@ -31,24 +31,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     # Nothing is imported at the top that takes a while: Ctrl-C is heard from the first moment on.
     from leaderboard.records.plain_text import shown
-    from leaderboard.streams import secure_streams
+    from leaderboard.streams import flushed, say, secure_streams
 
     secure_streams()
     try:
         code = _run(sys.argv[1:] if arguments is None else list(arguments))
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # the reader (`| head`) has seen enough
-        _say_no_more()
-        return 0
+        if (lost := flushed()) is None or isinstance(lost, BrokenPipeError):  # `| head` has seen enough
+            return code
+        reason = f"standard output: {lost.strerror}"
     except ValueError as error:
         reason = str(error)
     except OSError as error:
-        # Files are named; what has no name is standard output, whose rest Python would try to write once more at exit.
-        reason = f"{os.fsdecode(error.filename) if error.filename else 'standard output'}: {error.strerror or error}"
-        if not error.filename:
-            _say_no_more()
-    print(f"error: {shown(' '.join(reason.splitlines()))}", file=sys.stderr)
+        cause = flushed() or error  # what has no name is standard output
+        if isinstance(cause, BrokenPipeError):
+            return 0
+        reason = f"{os.fsdecode(cause.filename) if cause.filename else 'standard output'}: {cause.strerror or cause}"
+    say(f"error: {shown(' '.join(reason.splitlines()))}")
     return 2
 
 
@@ -71,17 +69,5 @@ def _run(words: Sequence[str]) -> int:
     return code
 
 
-def _say_no_more() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _with_streams() -> int:
-    """`main`, with something to write to where a stream is closed."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-    return main()
-
-
 if __name__ == "__main__":
-    sys.exit(guarded(_with_streams))
+    sys.exit(guarded(main))

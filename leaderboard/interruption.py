@@ -29,7 +29,7 @@ class Stopped(BaseException):
 
 
 class _State:
-    """What the handler knows: in how many `held` blocks the command is, and the signal that came."""
+    """State of the handler: in how many `held` blocks the command is, and the signal that came."""
 
     def __init__(self) -> None:
         self.held = 0
@@ -84,17 +84,21 @@ def run_child(
     """
     import subprocess
 
-    with held():  # a child that nobody knows of yet would stay
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
-    with process:
-        try:
-            output, errors = process.communicate(content, timeout)
-        except subprocess.TimeoutExpired as error:
-            process.kill()
-            error.stdout, _ = process.communicate()
-            raise
-        finally:
+    process = None
+    try:
+        with held():  # a signal during the start is raised at the end of this block, when the child is known
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+        output, errors = process.communicate(content, timeout)
+    except subprocess.TimeoutExpired as error:
+        assert process is not None
+        process.kill()
+        error.stdout, _ = process.communicate()
+        raise
+    finally:
+        if process is not None:
             process.kill()  # nothing happens to one that has ended
+            with process:
+                pass
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 

@@ -50,7 +50,7 @@ def say(line: str) -> None:
 
 
 def flushed() -> OSError | None:
-    """What keeps standard output from being written, None if all of it is; what cannot be written is dropped."""
+    """The error that keeps standard output from being written, None if there is none; unwritable output is dropped."""
     trouble = {}
     for name in ("stdout", "stderr"):
         try:

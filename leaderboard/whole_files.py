@@ -92,7 +92,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         CannotWrite: if it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # another process may be at it too
     with writing(path, len(content)):
         try:
             with temporary.open("wb") as file:
@@ -111,6 +111,6 @@ def require_room(folder: Path) -> None:
     Raises:
         CannotWrite: if it cannot be written.
     """
-    write_whole(probe := folder / ".room", bytes(2**16))
+    write_whole(probe := folder / f".room.{os.getpid()}.tmp", bytes(2**16))
     with suppress(OSError):
         probe.unlink()

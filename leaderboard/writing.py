@@ -31,7 +31,7 @@ def write_whole(path: Path, content: bytes) -> None:
 def beside(path: Path, kind: str) -> Path:
     """The name of something temporary in the folder of a path, for a rename must not cross file systems.
 
-    What a process that was killed left there an hour ago or before goes.
+    Leftovers of killed processes that are older than an hour are removed.
     """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
         if re.fullmatch(r"\d+\.(tmp|new|old)", left.name[len(path.name) + 2 :]):

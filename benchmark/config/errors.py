@@ -51,10 +51,9 @@ def reported(work: Callable[[], int]) -> int:
             return code
         say(f"error: standard output: cannot be written: {lost.strerror}")
         return code or 1
-    except BrokenPipeError:  # the reader (`| head`) has seen enough
-        flushed()
-        return 0
     except (ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and isinstance(flushed(), BrokenPipeError):
+            return 0  # the reader (`| head`) has seen enough
         if os.environ.get(DEBUG) == "true" and not isinstance(error, InUse):
             raise
         say(f"error: {reason(error)}")
@@ -67,11 +66,12 @@ def reported(work: Callable[[], int]) -> int:
 
 
 def _settle() -> None:
-    """Let libraries find in peace what they look for when they are imported: a home folder, a launcher's variables."""
+    """Prepare the environment for imports that fail without a home folder or with malformed launcher variables."""
     for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):  # lightning reads them as numbers
         if not os.environ.get(name, "0").isdecimal():
             warnings.warn(f"{name}={os.environ.pop(name)!r} in the environment is no number: left out", stacklevel=2)
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # torchmetrics imports it, and it misses its folder aloud
+    # torchmetrics imports it, and it warns about a missing folder.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         Path.home()
     except RuntimeError:  # the user has no entry among the system's users; altair fails then
@@ -198,7 +198,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and type(error).__str__ is OSError.__str__:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.errno in OF_THE_MACHINE and not isinstance(error, CannotWrite):
-        return f"standard output: cannot be written: {error.strerror}"
+        return f"the system cannot go on: {error.strerror}"
     text = " ".join(str(error).split())
     match = re.search(r"Errors: - (.*) - Expected a <class 'NoneType'>", text)
     return match[1] if match else text

@@ -120,7 +120,8 @@ def _parameters(config: RunConfig, data: TaskDataModule, layers: int) -> int:
         except Exception:  # an architecture that looks at its numbers while it is built
             return 0
         counts.append(sum(parameter.numel() for parameter in model.parameters()))
-    return counts[0] + (layers - 1) * (counts[-1] - counts[0])
+    first, second = counts[0], counts[-1] - counts[0]
+    return first + (layers - 1) * min(first, second)  # layers may alternate: none is taken for more than the smaller
 
 
 def _require_counters(config: RunConfig, data: TaskDataModule) -> None:

@@ -71,7 +71,7 @@ def name_of(cell: str, point: Mapping[str, Value]) -> str:
 
 
 def short_keys(axes: Iterable[Axis]) -> dict[str, str]:
-    """What each key that varies is called in names: its last part, or the whole key where two end alike."""
+    """Short names of the keys that vary: the last part of each, or the whole key where two end alike."""
     varying = [axis for axis in axes if len(axis.values) > 1]
     alike = Counter(axis.option for axis in varying)
     return {axis.key: axis.option if alike[axis.option] == 1 else axis.key for axis in varying}

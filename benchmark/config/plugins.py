@@ -43,15 +43,20 @@ def load_plugins() -> None:
             warnings.warn(f"plugin {entry.name} ({entry.value}) did not load: {said(error)}", stacklevel=2)
 
 
+TEXTS = {"dir", "default_root_dir", "name", "prefix", "project", "root_dir", "save_dir", "sub_dir", "version"}
+"""Options of loggers, profilers and the trainer that are texts and never classes, though one may look like a path."""
+
+
 def foreign_names(content: Any) -> Iterator[str]:
     """Import paths in a configuration, or a part of one as it was parsed, that lead out of the suite, torch and
-    Lightning: whatever follows `class_path`, and texts that look like one."""
+    Lightning: whatever follows `class_path`, and texts that look like one where a class may stand."""
     if isinstance(content, str):
         if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", content) and content.partition(".")[0] not in FAMILIAR:
             yield content
     elif isinstance(content, Mapping):
-        for value in content.values():
-            yield from foreign_names(value)
+        for name, value in content.items():
+            if not (name in TEXTS and isinstance(value, str)):
+                yield from foreign_names(value)
     elif isinstance(content, list | tuple):
         for value in content:
             yield from foreign_names(value)

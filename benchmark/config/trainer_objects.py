@@ -1,7 +1,7 @@
 """Which objects Lightning's trainer may be given: those that leave training as the protocol says.
 
-What only observes is allowed, what is known to train something else is refused, and what is nobody's but the user's is
-allowed and named in the record, which then cannot be part of an entry.
+Objects that only observe are allowed, those known to train something else are refused, and the user's own are allowed
+and named in the record, which then cannot be part of an entry.
 """
 
 from collections.abc import Iterable, Mapping

@@ -2,10 +2,11 @@
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -17,6 +18,7 @@ from benchmark.config.files.yaml_text import from_text, text_of, to_text
 from benchmark.sweeps.plan import Plan, PlanEntry
 from benchmark.sweeps.state import flat
 from benchmark.training.folder.layout import CONFIG
+from leaderboard.records.file_names import name_problem
 
 MOST_CHARACTERS = 160
 """Of a folder's name: file systems hold 255 bytes, and others see the path of a run below folders of their own."""
@@ -50,8 +52,8 @@ def named(plan: Plan, out: Path) -> Plan:
 def plain(name: str) -> str:
     """The name if any file system holds it as a folder's, else one like it, cut in the middle, with a check sum."""
     safe = name.rstrip(". ")
-    if PureWindowsPath(safe).is_reserved():
-        safe = f"_{safe}"
+    if name_problem(safe):
+        safe = "_" + re.sub(r"[^\w.+,=-]", "_", safe)
     if safe != name or len(name) > MOST_CHARACTERS:
         return f"{cut_in_the_middle(safe, MOST_CHARACTERS - 9, '~')}~{_digest(name)}"
     return name
@@ -77,7 +79,7 @@ class CellNames:
         self.names = set(names)
 
     def __call__(self, name: str) -> "CellName":
-        """What a table shows for one of the names."""
+        """The text that a table shows for one of the names."""
         return CellName(name, self.names)
 
 
@@ -129,7 +131,7 @@ class _Folders:
         return self._cells[suite]
 
     def _content(self, entry: PlanEntry, name: str) -> dict[str, Any] | None:
-        """What the configuration in a folder decides; None if there is none that can be read."""
+        """Everything that the configuration in a folder decides; None if there is none that can be read."""
         folder = self.out / entry.suite / name / entry.architecture
         if folder not in self._contents:
             files = [*sorted(folder.glob(f"seed*/{CONFIG}"))[:1], folder / CONFIG]

@@ -42,7 +42,7 @@ FACT_TOLERANCE = 1e-6
 
 FULL_PRECISIONS = {"32-true", "64-true"}
 PRECISIONS = {*FULL_PRECISIONS, "bf16-mixed", "bf16-true", "16-true"}
-"""What a run may have been computed in; nothing else has a tolerance."""
+"""Precisions that a run may have been computed in; no other has a tolerance."""
 
 DTYPES = {"64-true": torch.float64, "bf16-true": torch.bfloat16, "16-true": torch.float16}
 """Of the weights, where they are not float32."""
@@ -157,6 +157,8 @@ def _compared(record: Record, device: str, depth: str, curves: Mapping[str, Sequ
     if depth == "facts":
         return Replay(0, 0.0, tolerance, device, parameters, flops)
     # The first evaluation after step 0 too, where it is near: it costs little, and is of a later step than any loss.
+    if depth in ("trajectory", "whole") and not curves:
+        raise Mismatch("has no curves beside it that can be read, to compare evaluations with")
     every, theirs = record.protocol.eval_every, curves or {}
     near = every if curves is not None and every <= min(50, record.steps) else 0
     try:

@@ -85,10 +85,9 @@ class Verified(Model):
             raise ValueError("reruns and draw belong together")
         return self
 
-    @property
-    def n_whole(self) -> int:
-        """Whole seeds that maintainers ran: those of the draw, or all of each cell."""
-        return self.seeds if self.reruns is None else self.reruns
+    def n_whole(self, n_cells: int) -> int:
+        """Whole runs that maintainers made: seeds of all cells, and those of the draw."""
+        return self.seeds * n_cells + (self.reruns or 0)
 
 
 def load_yaml(path: Path) -> Any:

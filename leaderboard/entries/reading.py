@@ -59,7 +59,7 @@ def read_results(root: str | Path, verified: Path | None = VERIFIED_FILE) -> Res
     Raises:
         ValueError: the folder does not exist, or the list of verified entries is broken.
     """
-    checked = {(line.suite, line.name): line.n_whole for line in read_verified(verified)} if verified else {}
+    checked = {(line.suite, line.name): line for line in read_verified(verified)} if verified else {}
     root = Path(root)
     problems: list[str] = []
     files: dict[Path, EntryFile] = {}
@@ -98,7 +98,9 @@ def read_results(root: str | Path, verified: Path | None = VERIFIED_FILE) -> Res
         if key in {(entry.suite, entry.name) for entry in entries}:
             problems.append(f"{folder / ENTRY_FILE}: name: a second entry {file.name} in suite {file.suite}")
             continue
-        entries.append(Entry(file.suite, file.name, file, key in checked, _by_cell(runs[folder]), checked.get(key, 0)))
+        cells = _by_cell(runs[folder])
+        n_whole = checked[key].n_whole(len(cells)) if key in checked else 0
+        entries.append(Entry(file.suite, file.name, file, key in checked, cells, n_whole))
     problems += [problem for entry in entries for problem in _mixed(entry)]
     return Results(tuple(sorted(entries, key=lambda entry: (entry.suite, entry.name))), tuple(others), tuple(problems))
 

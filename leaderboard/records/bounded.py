@@ -60,6 +60,8 @@ def read_bytes(path: str | Path, max_bytes: int, *, links: bool = True) -> bytes
             os.close(descriptor)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeError as error:
+        raise ValueError(f"{path}: {error}") from error
     except ValueError as error:  # a null byte in the name, or one of those below
         raise type(error)(f"{path}: {error}") from error
     if len(content) > max_bytes:

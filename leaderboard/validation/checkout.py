@@ -11,7 +11,7 @@ from pathlib import Path
 from leaderboard.interruption import run_child
 
 KINDS = {"120000": "is a symbolic link", "160000": "is a submodule", "100755": "is executable"}
-"""What git stores beside ordinary files, by its modes."""
+"""Kinds of files beside ordinary ones, by the modes that git stores."""
 
 _RESULTS = ("leaderboard", "results")
 _CHANGING = {"text", "crlf", "eol", "filter", "ident", "working-tree-encoding"}  # attributes: a file is not its blob

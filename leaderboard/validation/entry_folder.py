@@ -130,7 +130,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _listed(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in a folder, in the order of names; of more than may be there only the first that come."""
+    """The entries of a folder, in the order of names; of more than may be there only the first that come."""
     with os.scandir(folder) as found:
         return sorted(islice(found, MAX_FILES + 1), key=lambda entry: entry.name)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from architectures import ARCHITECTURES, SequenceModel
+from architectures import ARCHITECTURES, SequenceModel, hybrid
 from architectures.hybrid import Hybrid, parse_pattern
 from architectures.mamba import MambaBlock
 from architectures.transformer import TransformerBlock
@@ -63,6 +63,29 @@ def test_blocks_start_as_deep_as_the_whole_stack() -> None:
     assert stds[0] == pytest.approx(stds[1], rel=0.05)
 
 
+def test_options_are_numbers_truth_values_or_texts() -> None:
+    words = parse_pattern("lru(max_phase=1e-1, d_state=3) rwkv(head_dim=8, backend=torch) mamba(dt_rank=null)")
+    options = [{"max_phase": 0.1, "d_state": 3}, {"head_dim": 8, "backend": "torch"}, {"dt_rank": None}]
+    assert [given for _, given in words] == options
+
+
+def test_a_stack_is_built_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many blocks as a stack may have take two models of that depth; more are refused before any is built."""
+    built: list[int] = []
+    original = hybrid._whole
+
+    def counted(*args: Any) -> SequenceModel:
+        built.append(args[-1])
+        return original(*args)
+
+    monkeypatch.setattr(hybrid, "_whole", counted)
+    Hybrid(2, 3, d_model=2, pattern="mlp_mixer mlp_mixer(mlp_ratio=1)", repeats=8)
+    assert built == [16, 16]
+    with pytest.raises(ValueError, match="model.repeats"):
+        Hybrid(2, 3, d_model=2, pattern="mlp_mixer", repeats=10**6)
+    assert len(built) == 2
+
+
 def test_streaming_mixed_with_rwkv() -> None:
     """The values of RWKV's first block reach its second one past a block of another kind."""
     model = perturbed(Hybrid(5, 9, d_model=16, pattern="gated_deltanet rwkv(head_dim=8)", repeats=2)).double()
@@ -88,6 +111,7 @@ def test_streaming_mixed_with_rwkv() -> None:
         ("mamba(d_model=3)", "'d_model=3' of mamba"),
         ("attention(n_heads=3)", "model.n_heads"),
         ("mamba(d_state=0)", "model.d_state"),
+        ("lru(max_phase=x)", "model.pattern: lru"),
     ],
 )
 def test_mistakes_are_named(pattern: str, named: str) -> None:

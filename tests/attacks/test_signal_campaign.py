@@ -84,7 +84,7 @@ def sweep_words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def whole_sweep(sweep_words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[object, float]]:
-    """What the records of the undisturbed sweep say, and the seconds that it takes."""
+    """Contents of the records of the undisturbed sweep, and the seconds that it takes."""
     out = tmp_path_factory.mktemp("whole")
     started = time.monotonic()
     assert lived([*sweep_words, f"--out={out / 'runs'}"], out / "output") == 0

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,6 +129,26 @@ def test_a_child_is_gone(tmp_path: Path) -> None:
     assert guarded(work) == 130
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.process
+def test_a_signal_while_a_child_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised when the child is known, which is then gone."""
+    started: list[Any] = []
+    popen = subprocess.Popen
+
+    def start(*args: Any, **kwargs: Any) -> Any:
+        started.append(popen(*args, **kwargs))
+        send(signal.SIGTERM)
+        return started[0]
+
+    def work() -> int:
+        run_child([sys.executable, "-c", "import time; time.sleep(60)"])
+        return 0
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    assert guarded(work) == 143
+    assert started[0].poll() is not None
 
 
 @pytest.mark.process

@@ -151,7 +151,7 @@ def use_in_parsers() -> None:
 
 
 def _value(text: str) -> Any:
-    """What a parser takes a text for. Only `null` stands for nothing; to jsonargparse, `#x` and `&x` do too."""
+    """The value of a text to a parser. Only `null` stands for nothing; to jsonargparse, `#x` and `&x` do too."""
     value = from_text(text)
     if value is None:
         return None if text.strip() == "null" else text

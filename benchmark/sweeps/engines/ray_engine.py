@@ -7,7 +7,6 @@ A task that goes away with its worker or node is not tried again by Ray, but rep
 counts retries, and shows them.
 """
 
-import os
 import time
 import warnings
 from functools import cache
@@ -28,6 +27,7 @@ from benchmark.training.folder.layout import RECORD, finished_record
 from benchmark.training.folder.lock import training_in
 from benchmark.training.machine import environment
 from leaderboard.records.record import FINAL_STATUSES, Record, read_record, write_record
+from leaderboard.whole_files import write_whole
 
 PACKAGE = "emergence-benchmark"
 LOOK_S = 1.0
@@ -161,9 +161,7 @@ def deliver(result: UnitResult, folder: Path) -> str | None:
         record = Record.model_validate_json(content)
         (folder / RECORD).unlink(missing_ok=True)  # of an earlier attempt, like the curves that are replaced now
         for name in result.files.keys() - {RECORD, LOG}:
-            temporary = folder / f".{name}.tmp"
-            temporary.write_bytes(result.files[name])
-            os.replace(temporary, folder / name)
+            write_whole(folder / name, result.files[name])
         # An earlier attempt on this machine may have left a checkpoint: this run has overtaken it.
         for name in (CHECKPOINT, PREVIOUS):
             (folder / name).unlink(missing_ok=True)

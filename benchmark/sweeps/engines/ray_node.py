@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.sweeps.engines.ray_folder import is_private
-from benchmark.sweeps.engines.server import context, start_server, without_main_file
+from benchmark.sweeps.engines.server import start_process, start_server
 from benchmark.sweeps.engines.worker import work
 from benchmark.training.folder.lock import LOCK, is_taken, take
 
@@ -54,9 +54,7 @@ def run_unit(config: str) -> UnitResult:
     start_server()
     with _temporary_folder() as folder:
         (folder / CONFIG).write_text(config, encoding="utf-8")
-        process = context().Process(target=work, args=(folder,))
-        with without_main_file():
-            process.start()
+        process = start_process(work, folder)
         try:
             while process.is_alive():
                 process.join(POLL_S)

@@ -119,6 +119,7 @@ def _remove(folder: str, held: BinaryIO | None) -> None:
 def _remove_if_left(folder: Path) -> None:
     """Remove the folder of a process that was killed."""
     pid = folder.name.removeprefix(_SOCKETS).partition("-")[0]
-    ours = folder.stat().st_uid == os.getuid()
-    if ours and pid.isdecimal() and not is_alive(int(pid)) and not is_taken(folder / LOCK):
-        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # another sweep removes it at this moment
+        ours = folder.stat().st_uid == os.getuid()
+        if ours and pid.isdecimal() and not is_alive(int(pid)) and not is_taken(folder / LOCK):
+            shutil.rmtree(folder, ignore_errors=True)

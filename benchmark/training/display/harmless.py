@@ -30,6 +30,8 @@ def harmless(logger: Logger, folder: Path | None) -> None:
         logger: any of Lightning's.
         folder: of the run; a logger must not bring it back half.
     """
+    if getattr(logger, "is_harmless", False):
+        return
     cls, has_failed = type(logger), False
 
     def guarded(call: Callable[..., Any], otherwise: Any = None) -> Callable[..., Any]:
@@ -51,7 +53,7 @@ def harmless(logger: Logger, folder: Path | None) -> None:
         return called
 
     # A class of its own, since the experiment is a property; it is still one of the logger's.
-    members: dict[str, Any] = {name: guarded(getattr(cls, name)) for name in _CALLS}
+    members: dict[str, Any] = {name: guarded(getattr(cls, name)) for name in _CALLS} | {"is_harmless": True}
     if isinstance(experiment := getattr(cls, "experiment", None), property) and experiment.fget is not None:
         members["experiment"] = property(guarded(experiment.fget, _Nobody()))
     logger.__class__ = type(cls.__name__, (cls,), members)

@@ -1,4 +1,4 @@
-"""What TensorBoard's HPARAMS tab shows of a run that has ended: its options, hitting steps and last evaluation."""
+"""TensorBoard's HPARAMS tab of a run that has ended: its options, hitting steps and last evaluation."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence

@@ -59,7 +59,7 @@ def _clear_beside(parent: Path) -> None:
     for path in parent.glob(f"{_fresh()}*"):
         if (number := path.name.rpartition(".")[2]).isdecimal() and not is_alive(int(number)):
             shutil.rmtree(path, ignore_errors=True)
-    for folder in {path.parent for path in parent.glob(f"*/{TEMPORARY}")}:
+    for folder in {path.parent for path in parent.glob(f"[!.]*/{TEMPORARY}")}:
         if not is_taken(folder / LOCK):
             clear_leftovers(folder)
 

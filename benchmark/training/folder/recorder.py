@@ -58,7 +58,7 @@ class Recorder(Callback):
 
     Attributes:
         code: that the run began with, and every change of it on the way.
-        callbacks: names of those that are nobody's but the user's, now or before the run was resumed.
+        callbacks: names of the user's own, now or before the run was resumed.
     """
 
     def __init__(

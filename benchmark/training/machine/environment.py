@@ -39,7 +39,7 @@ PACKAGES = ("emergence-benchmark", "torch", "lightning", "torchmetrics", "numpy"
 def hardware(device: torch.device) -> Hardware:
     """The device that trains, by its own name, and the processor around it."""
     name, memory = device.type, None
-    with optional("the machine is not told by name"):
+    with optional("the device's name is unknown"):
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     with suppress(Exception):  # not every system tells
         memory = (

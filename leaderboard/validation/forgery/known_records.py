@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from leaderboard.validation.checkout import Checkout
 from leaderboard.validation.entry_folder import RECORD
 from leaderboard.validation.report import Problem
 from leaderboard.validation.run_rules import CheckedRun
@@ -83,10 +83,7 @@ def _date(folder: Path, commit: str) -> datetime | None:
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
     """The output of git in a folder; None if it fails or is not there."""
-    environment = os.environ | {"GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
     try:
-        command = ["git", "-C", os.fspath(folder.resolve()), *arguments]
-        done = subprocess.run(command, capture_output=True, check=False, env=environment, stdin=subprocess.DEVNULL)
-    except OSError:
+        return Checkout(folder.resolve()).git(*arguments)
+    except ValueError:
         return None
-    return done.stdout if done.returncode == 0 else None

@@ -23,7 +23,7 @@ MAX_FLOPS_PER_S = {"cpu": 1e13, "cuda": 5e15}
 """Of a device, on whatever it runs; 6e10 is the most of the committed records."""
 
 CLOCK_S = 2.0
-"""What the clocks of a run may disagree by: one is the date, the others count."""
+"""Most that the clocks of a run may disagree by: one is the date, the others count."""
 
 _EXACT = 1e-6
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from leaderboard.entries.places import SUITES
+from leaderboard.records.bounded import parse_yaml, read_bytes
 from leaderboard.records.record import Record
 from leaderboard.validation.report import Problem
 from leaderboard.validation.run_rules import CheckedRun
@@ -21,15 +21,19 @@ SIZES = ("d_model", "n_layers")
 MAX_PARAMETERS = 2.0
 """Times those of the reference; the committed entries of a cell have 0.7 to 1.5 times as many."""
 
-SUITES = Path(__file__).resolve().parents[3] / "configs" / "suites"
+MAX_SUITE_BYTES = 100_000
 
 
 def suite_cells(suite: str, folder: Path = SUITES) -> dict[str, Any]:
-    """The cells of a suite by name, as its file in this repository has them; none if there is no such file."""
+    """The cells of a suite by name, as its file in this repository or package has them; none if there is no such file.
+
+    Raises:
+        ValueError: one line, if the file cannot be read.
+    """
     path = folder / f"{suite}.yaml"
     if not path.is_file():
         return {}
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = parse_yaml(read_bytes(path, MAX_SUITE_BYTES), aliases=True)
     return dict(content["cells"])
 
 
@@ -107,8 +111,8 @@ _SCOPES = {"task": "a task", "entry": "a suite"}
 
 
 def _choices(record: Record, scope: str) -> dict[str, Any]:
-    """What may not differ between cells of a task (options of the architecture, learning rate), or of an entry."""
-    optimizer = {f"optimizer.{name}": value for name, value in record.optimizer.items()}
+    """The settings that may not differ between cells of a task (options, learning rate), or of an entry (the rest)."""
+    optimizer = {f"optimizer.{name}": value for name, value in record.optimizer.items() if name not in _DERIVED}
     if scope == "entry":
         return {**{name: value for name, value in optimizer.items() if name != _RATE}, "precision": record.precision}
     options = {f"architecture.config.{name}": value for name, value in record.architecture.config.items()}
@@ -116,6 +120,8 @@ def _choices(record: Record, scope: str) -> dict[str, Any]:
 
 
 _RATE = "optimizer.lr"
+_DERIVED = {"no_weight_decay", "lr_factors"}
+"""Lists of names of parameters, which follow from architecture and depth; a replay compares them."""
 
 
 def _set_by_suite(cell: Mapping[str, Any]) -> set[str]:

@@ -103,7 +103,7 @@ def test_records_have_it_whatever_way_they_were_made(tmp_path: Path, monkeypatch
     ("given", "name"), [("32", "32-true"), (64, "64-true"), ("bf16", "bf16-mixed"), (None, "32-true")]
 )
 def test_a_precision_has_one_name(given: object, name: str) -> None:
-    """What a record says decides the tolerance of its replay, so that short names are written out."""
+    """The precision in a record decides the tolerance of its replay, so that short names are written out."""
     from benchmark.config.parser import parse
 
     assert parse({"model": "transformer", "data": "lm", "trainer": {"precision": given}}).precision == name

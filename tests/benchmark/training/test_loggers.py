@@ -18,7 +18,7 @@ from tests.helpers.runs import LM, fit, fit_command, record_of, resume, run_fold
 
 
 def hparams(folder: Path) -> tuple[dict[str, Any], set[str], dict[str, float]]:
-    """What the tab shows: options of the run, names of its columns, and their values."""
+    """Contents of the tab: options of the run, names of its columns, and their values."""
     events = EventAccumulator(str(folder))
     events.Reload()
     options: dict[str, Any] = {}

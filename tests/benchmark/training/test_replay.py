@@ -346,6 +346,12 @@ def test_what_shows_after_the_warm_up(longer: Path, lie: dict[str, Any], seen: b
 
 @pytest.mark.train
 @pytest.mark.slow
+def test_evaluations_need_curves_to_be_compared_with(longer: Path) -> None:
+    for depth in ("trajectory", "whole"):
+        with pytest.raises(Mismatch, match="no curves"):
+            replay(record_of(longer), depth, None)
+
+
 def test_curves_that_are_changed_in_the_middle(longer: Path) -> None:
     """On this machine the bits are those of the record until one value is not; then two runs say what may differ."""
     record, curves = record_of(longer), of(longer)

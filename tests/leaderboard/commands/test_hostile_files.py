@@ -48,7 +48,7 @@ SPOILS = [a_pipe, an_endless_device, a_huge_file, deep_brackets, a_deep_whole]
 @pytest.mark.parametrize("name", ["record.json", "other.json", "entry.yaml", "curves.parquet"])
 @pytest.mark.parametrize("spoil", SPOILS)
 def test_every_command(spoil: Callable[[Path], None], name: str, tmp_path: Path) -> None:
-    """What the file is said to be, where it counts at all."""
+    """The reason that is given for the file, where it counts at all."""
     results, _ = tree(tmp_path)
     path = next((results / "lite" / "mamba").rglob(name if name == "entry.yaml" else "record.json")).with_name(name)
     spoil(path)

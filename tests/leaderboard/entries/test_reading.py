@@ -60,6 +60,7 @@ def test_seeds_are_ordered_as_numbers(tmp_path: Path) -> None:
 
 
 def test_verified_entries(tmp_path: Path) -> None:
+    """Seeds count for every cell, of which there is one here; reruns as they are."""
     write_entry(tmp_path / "results")
     write_entry(tmp_path / "results", name="other", architecture="other")
     path = tmp_path / "verified.yaml"

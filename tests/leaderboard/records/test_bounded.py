@@ -15,7 +15,7 @@ from leaderboard.records.bounded import check_yaml, parse_json, parse_yaml, read
 
 
 def at_once(do: Callable[[], Any], seconds: float = 5.0) -> Any:
-    """What a call returns or raises; a failure where it is still at it after some seconds."""
+    """The result or the error of a call; a failure where it is still at it after some seconds."""
     found: list[Any] = []
 
     def work() -> None:

@@ -224,7 +224,7 @@ NAMES = [
     "character", ["\x00", "\t", "\n", "\x1b", "\x7f", "\x9b", "\u2028", "\u202e", "\u2067", "\u200f"]
 )
 def test_names_are_plain(field: str, character: str) -> None:
-    """What a terminal would obey, and what turns the text around it, is in no name; other writing is."""
+    """Names hold no characters that a terminal obeys or that turn the text around them; other scripts are allowed."""
     with pytest.raises(ValidationError):
         make_record(**{field: f"a{character}b"})
     make_record(**{field: "Größe <b> 中文 😀"})

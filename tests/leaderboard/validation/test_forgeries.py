@@ -173,7 +173,7 @@ def swapped(entry: Path) -> None:
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """What somebody gets by building the run of a seed without training it."""
+    """The facts that anybody gets by building the run of a seed without training it."""
     record: Record = read_record(folder / "record.json")
     names = ("first_batch_hash", "init_hash", "first_loss_nats", "floor_loss_nats")
     return {name: getattr(record, name) for name in names}

@@ -71,6 +71,15 @@ def test_what_the_suite_decides(entry: Path, changes: dict[str, Any], fields: li
     assert set(against_suite(entry, **changes)) == set(fields)
 
 
+def test_names_of_parameters_follow_from_the_depth(entry: Path) -> None:
+    """LRU slows down its recurrence, and nobody decays vectors: the lists differ where the suite's depth does."""
+    for path in entry.glob("*/seed0"):
+        depth = 2 if path.parent.name == "ca_s6_r16" else 1
+        names = [f"blocks.{i}.A_log" for i in range(depth)]
+        edit(path, **{"optimizer.no_weight_decay": names, "optimizer.lr_factors": [f"0.25 {name}" for name in names]})
+    assert [*choice_problems(runs(entry), suite_cells("lite"))] == []
+
+
 def test_a_cell_that_the_suite_does_not_have(entry: Path) -> None:
     (entry / "lm_s8_n4").rename(entry / "lm_easy")
     assert [p.field for run in runs(entry) for p in cell_problems(run, suite_cells("lite"))] == ["cell"]

@@ -1,4 +1,4 @@
-"""What git says of a pull request counts, and nothing is read through a link: records cannot be made to seem there."""
+"""The tree that git has of a pull request counts, and nothing is read through a link."""
 
 import os
 import shutil

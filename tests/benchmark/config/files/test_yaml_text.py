@@ -1,4 +1,4 @@
-"""What is written is read as it was: by this reader, by PyYAML's and by the parser's own."""
+"""Written values are read as they were: by this reader, by PyYAML's and by the parser's own."""
 
 import math
 from enum import Enum

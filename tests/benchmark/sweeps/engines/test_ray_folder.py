@@ -32,7 +32,7 @@ def helper(folder: Path) -> subprocess.Popen[bytes]:
 
 @pytest.fixture
 def left(place: Path) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
-    """What a killed sweep has left."""
+    """Leftovers of a killed sweep."""
     folder = place / "emergence-ray-killed"
     (folder / "ray" / "session").mkdir(parents=True)
     folder.chmod(0o700)

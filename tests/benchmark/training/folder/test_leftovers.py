@@ -1,4 +1,4 @@
-"""What killed processes leave is cleared by the next one in the same place; what living ones need stays."""
+"""Leftovers of killed processes are cleared by the next one in the same place; files of living ones stay."""
 
 import os
 import subprocess
@@ -47,6 +47,8 @@ def test_a_new_run_clears_what_lies_beside_it(tmp_path: Path, dead: int) -> None
     for name in (f"{_fresh()}{dead}", f"{_fresh()}{os.getppid()}", f".new.elsewhere.{dead}", ".hidden"):
         (parent / name).mkdir(parents=True)
         (parent / name / CONFIG).touch()
+    half = parent / f"{_fresh()}{os.getppid()}" / f".{CONFIG}.{os.getppid()}.tmp"  # being written at this moment
+    half.touch()
     fill(parent / "ended")
     fill(parent / "training")
     lock = take(parent / "training" / LOCK)
@@ -54,6 +56,7 @@ def test_a_new_run_clears_what_lies_beside_it(tmp_path: Path, dead: int) -> None
     with lock:
         folder = create_run_folder(tmp_path, "lm", "transformer", "a", "text")
     assert (folder / CONFIG).read_text() == "text"
+    assert half.exists()
     assert left_in(parent / "ended") == set(KEPT)
     assert left_in(parent / "training") == {*KEPT, *LEFT}
     kept = {f"{_fresh()}{os.getppid()}", f".new.elsewhere.{dead}", ".hidden", "a", "ended", "training"}
