@@ -17,6 +17,7 @@ from benchmark.config.loggers import fill_in_folders
 from benchmark.config.parser import add_run_arguments, add_trainer_arguments, from_namespace, known_options
 from benchmark.config.plugins import load_plugins
 from benchmark.config.run_config import SEEDS, RunConfig
+from benchmark.config.trainer_objects import refuse_by_name
 from benchmark.training.display.summary import print_evaluation, print_outcome
 from benchmark.training.processes import ignore_interrupts_beside_the_first, is_rank_zero
 from benchmark.training.run import Run, build
@@ -39,6 +40,7 @@ def run(words: list[str]) -> int:
     ignore_interrupts_beside_the_first()
     if not {"-h", "--help"} & set(words):
         load_plugins()
+    refuse_by_name(words)
     outcome = BenchmarkCLI(with_config_files(words)).run.outcome
     return 0 if outcome is None else outcome.exit_code
 

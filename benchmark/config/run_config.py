@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,9 @@ from benchmark.metrics.registry import BASIC, METRICS
 from datamodules import TaskDataModule
 from leaderboard.paths import user_path
 from leaderboard.records.record import Seeds
+
+MOST_BYTES = 200
+"""Of the name of a run: it is a folder's, which file systems limit to 255, and other names are made of it."""
 
 SEEDS = ("task_seed", "init_seed", "data_seed")
 FROM_TASK = ("vocab_size", "seq_len")
@@ -121,6 +125,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not self.checkpoint_interval_s >= 0:
             raise ValueError(f"--checkpoint_interval_s must not be negative, got {self.checkpoint_interval_s}")
+        if self.checkpoint_interval_s == math.inf:
+            raise ValueError("--checkpoint_interval_s must be finite; to save at the end only, give the run's length")
         for name in ("seed", *SEEDS):
             if (value := getattr(self, name)) is not None and not 0 <= value <= LARGEST:
                 raise ValueError(f"--{name} must be in 0..2^63 - 1, got {value}")
@@ -152,6 +158,8 @@ class RunConfig:
         require_names(vars(self))
         if self.name is not None and not re.fullmatch(r"[\w.+=-]*\w[\w.+=-]*", self.name):
             raise ValueError(f"--name must be letters, digits, '.', '_', '-', '+' and '=', got {self.name!r}")
+        if self.name is not None and len(self.name.encode()) > MOST_BYTES:
+            raise ValueError(f"--name has {len(self.name.encode())} bytes, at most {MOST_BYTES} are possible")
         for name in ("suite", "cell"):
             if (text := getattr(self, name)) is not None and not (text and text.isprintable() and text == text.strip()):
                 raise ValueError(f"--{name} must be a name of printable characters, got {text!r}")

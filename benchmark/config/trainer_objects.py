@@ -4,7 +4,8 @@ Objects that only observe are allowed, those known to train something else are r
 and named in the record, which then cannot be part of an entry.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmark.config.errors import BenchmarkError
@@ -50,16 +51,39 @@ def own_callbacks(callbacks: Iterable[Any]) -> tuple[str, ...]:
 
     names = []
     for callback in callbacks:
-        kind = type(callback)
-        for name, why in CHANGING.items():
-            if isinstance(callback, getattr(known, name)):
-                raise BenchmarkError(f"--trainer.callbacks {kind.__name__}: is not for a benchmark's run: {why}")
+        _refuse(kind := type(callback))
         if kind in {getattr(known, name) for name in OBSERVING}:
             continue
         if kind.__module__.startswith(("lightning.", "pytorch_lightning.")) and kind is not known.LambdaCallback:
             raise BenchmarkError(f"--trainer.callbacks {kind.__name__}: is not known to only observe a run")
         names.append(f"{kind.__module__}.{kind.__qualname__}")
     return tuple(dict.fromkeys(names))
+
+
+def refuse_by_name(words: Sequence[str]) -> None:
+    """Raise a ValueError of one line for a callback that is refused, before the parser asks for its arguments.
+
+    Args:
+        words: of a command line.
+    """
+    from lightning.pytorch import callbacks as known
+
+    for i, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option not in ("--trainer.callbacks", "--trainer.callbacks+"):
+            continue
+        for name in re.findall(r"\w+", value if equals else "".join(words[i + 1 : i + 2])):
+            kind = getattr(known, name, None)
+            if isinstance(kind, type):
+                _refuse(kind)
+
+
+def _refuse(kind: type) -> None:
+    from lightning.pytorch import callbacks as known
+
+    for name, why in CHANGING.items():
+        if issubclass(kind, getattr(known, name)):
+            raise BenchmarkError(f"--trainer.callbacks {kind.__name__}: is not for a benchmark's run: {why}")
 
 
 def check_objects(options: Mapping[str, Any]) -> None:
@@ -110,10 +134,16 @@ def check_strategy(strategy: Any, precision: Any) -> None:
     for part in ("ddp_comm_state", "ddp_comm_hook", "ddp_comm_wrapper", "model_averaging_period"):
         if getattr(strategy, f"_{part}", None) is not None:
             raise BenchmarkError(f"{name}: with {part} it trains something else: leave it out")
+    backend = getattr(strategy, "_process_group_backend", None)
+    if backend not in (None, *_BACKENDS):
+        raise BenchmarkError(f"{name}: process_group_backend must be one of {', '.join(_BACKENDS)}, got {backend!r}")
     asked, plugin = str(precision or "32"), strategy._precision_plugin
     if plugin is not None and plugin.precision != _PRECISIONS.get(asked, asked):
         raise BenchmarkError(f"{name}: computes in {plugin.precision}, but --trainer.precision says {asked}")
 
+
+_BACKENDS = ("gloo", "mpi", "nccl", "ucc")
+"""Libraries by which processes talk to one another."""
 
 _PRECISIONS = {"16": "16-mixed", "32": "32-true", "64": "64-true", "bf16": "bf16-mixed"}
 """Lightning's other names of precisions."""

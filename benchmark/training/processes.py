@@ -57,8 +57,8 @@ def lightnings_refusals() -> Iterator[None]:
     """Raise what Lightning refuses, or lacks a package for, as a ValueError of one line."""
     try:
         yield
-    except (MisconfigurationException, RuntimeError, ImportError) as error:
-        raise ValueError(" ".join(str(error).split())) from error
+    except (MisconfigurationException, RuntimeError, ImportError, TypeError) as error:
+        raise ValueError(f"--trainer: {' '.join(str(error).split())}") from error
 
 
 def is_lightnings_refusal(error: Exception) -> bool:
@@ -87,6 +87,12 @@ def plan_processes(options: dict[str, Any]) -> int:
     rank_zero_only.rank = trainer.global_rank  # type: ignore[attr-defined]
     if trainer.world_size == 1:
         _heed_interrupts_again()
+    n_nodes = int(options.get("num_nodes") or 1)
+    if n_nodes > 1 and isinstance(launcher, _SubprocessScriptLauncher) and not _knows_its_node(launcher):
+        raise ValueError(
+            f"--trainer.num_nodes {n_nodes}: nothing has started processes on other nodes: start the command there too"
+            " by SLURM or torchrun, or with NODE_RANK, MASTER_ADDR and MASTER_PORT set"
+        )
     if isinstance(launcher, _MultiProcessingLauncher):
         raise ValueError(f"--trainer.strategy {options['strategy']} brings nothing back from its processes: take ddp")
     check_strategy(trainer.strategy, options.get("precision"))
@@ -101,6 +107,12 @@ def plan_processes(options: dict[str, Any]) -> int:
             f" {' | '.join(_COMMANDS)}: give --trainer.devices 1"
         )
     return trainer.world_size
+
+
+def _knows_its_node(launcher: _SubprocessScriptLauncher) -> bool:
+    """Whether a scheduler, or the user, has said which of several nodes this is; else it would wait for the others."""
+    is_told = any(name in os.environ for name in ("NODE_RANK", "GROUP_RANK"))
+    return is_told or launcher.cluster_environment.creates_processes_externally
 
 
 def check_shares(batch_size: int, n_processes: int, many_seeds: bool) -> None:

@@ -77,19 +77,26 @@ def replays(requests: Sequence[Request]) -> Iterator[Problem | str]:
 
 
 def _of_entry(entry: str, pairs: list[tuple[Request, dict[str, Any] | None]], end: str) -> Iterator[Problem | str]:
-    unknown = next((a["said"] for _, a in pairs if a is not None and str(a["said"]).startswith(_UNKNOWN)), None)
-    if unknown is not None:
-        # A new architecture, or a new version: the code that could run it is not part of this checkout.
-        yield f"{entry}: not replayed: {shown(unknown, MAX_SHOWN)}"
-        return
     wrong: set[str] = set()
+    unknown = None
+    is_new = any(request.depth == "facts" for request, _ in pairs)
     for request, answer in pairs:
-        if answer is not None and not answer["agrees"] and request.run.file not in wrong:
-            wrong.add(request.run.file)
-            said = str(answer["said"])
-            field = said.removeprefix("differs: ").split(" ")[0].split(".")[0]
-            known = field in type(request.run.record).model_fields and said.startswith("differs: ")
-            yield Problem(request.run.file, field if known else "first_losses_nats", f"does not replay: {said}")
+        if answer is None or answer["agrees"] or request.run.file in wrong:
+            continue
+        said = str(answer["said"])
+        of_version = said.startswith(f"{_UNKNOWN}architecture {request.run.record.architecture.name!r} in version ")
+        if said.startswith(_UNKNOWN) and not (of_version and is_new):
+            # A new architecture, or an accepted entry of an earlier version: the code is not part of this checkout.
+            unknown = said
+            continue
+        wrong.add(request.run.file)
+        field = "architecture.version" if of_version else said.removeprefix("differs: ").split(" ")[0].split(".")[0]
+        known = of_version or (field in type(request.run.record).model_fields and said.startswith("differs: "))
+        yield Problem(request.run.file, field if known else "first_losses_nats", f"does not replay: {said}")
+    if unknown is not None:
+        if not wrong:
+            yield f"{entry}: not replayed: {shown(unknown, MAX_SHOWN)}"
+        return
     missing = [request for request, answer in pairs if answer is None]
     done = [(request, answer) for request, answer in pairs if answer is not None and answer["agrees"]]
     n_new = sum(request.depth == "facts" for request, _ in pairs)

@@ -66,7 +66,8 @@ def _print_ends(outcome: Outcome, folder: Path) -> None:
         _print_run(outcome.records[0], folder, console)
     else:
         _print_ensemble(outcome.records, folder, console)
-    console.print(f"{'TensorBoard':>13}: tensorboard --logdir {folder}", soft_wrap=True, highlight=False)
+    if any(folder.glob("events.out.tfevents.*")):
+        console.print(f"{'TensorBoard':>13}: tensorboard --logdir {folder}", soft_wrap=True, highlight=False)
     interrupted = any(record.status == "interrupted" for record in outcome.records)
     if interrupted:
         console.print(f"{'go on':>13}: python -m benchmark resume {folder}", soft_wrap=True, highlight=False)

@@ -114,9 +114,10 @@ def _choices(record: Record, scope: str) -> dict[str, Any]:
     """The settings that may not differ between cells of a task (options, learning rate), or of an entry (the rest)."""
     optimizer = {f"optimizer.{name}": value for name, value in record.optimizer.items() if name not in _DERIVED}
     if scope == "entry":
-        return {**{name: value for name, value in optimizer.items() if name != _RATE}, "precision": record.precision}
+        whole = {"precision": record.precision, "architecture.version": record.architecture.version}
+        return {**{name: value for name, value in optimizer.items() if name != _RATE}, **whole}
     options = {f"architecture.config.{name}": value for name, value in record.architecture.config.items()}
-    return {**options, "architecture.version": record.architecture.version, _RATE: optimizer.get(_RATE)}
+    return {**options, _RATE: optimizer.get(_RATE)}
 
 
 _RATE = "optimizer.lr"

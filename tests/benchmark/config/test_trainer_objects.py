@@ -146,6 +146,18 @@ def test_names_of_own_callbacks() -> None:
     [
         (["callbacks=ModelCheckpoint"], "ModelCheckpoint"),
         (["callbacks=EarlyStopping", "callbacks.monitor=val/loss_nats"], "EarlyStopping"),
+        (["callbacks=EarlyStopping"], "EarlyStopping: is not"),  # and not that its argument is missing
+        (["callbacks=lightning.pytorch.callbacks.GradientAccumulationScheduler"], "GradientAccumulationScheduler: is"),
+        (["callbacks+=OnExceptionCheckpoint"], "OnExceptionCheckpoint: is not"),
+        (["devices=-1"], "--trainer: `devices`"),
+        (["devices=1e9"], "devices"),
+        (["devices=[0,0]"], "devices"),
+        (["strategy=single_xla"], "--trainer"),
+        (["num_nodes=2"], "--trainer.num_nodes 2"),
+        (
+            ['strategy={"class_path":"DDPStrategy","init_args":{"process_group_backend":"nope"}}'],
+            "process_group_backend",
+        ),
         (["callbacks=LearningRateMonitor", "logger=false"], "LearningRateMonitor"),
         (["callbacks+=TQDMProgressBar", "callbacks+=RichProgressBar"], "progress bar"),
         (["profiler=nonsense"], "profiler"),

@@ -303,6 +303,14 @@ FORGERIES: dict[str, tuple[Callable[[Path], object], str]] = {
     "copy under another name": (copy_of_the_reference, "the same run in two places"),
     "stretched copy": (stretched_copy, "the same run in two places"),
     "interpolated": (curve(interpolated, A1), "lie exactly between their neighbours"),
+    "a version that nobody has": (
+        lambda entry: [edit(path, **{"architecture.version": 2}) for path in entry.glob("*/seed*")],
+        "architecture.version: does not replay",
+    ),
+    "a version that nobody has in one cell": (
+        lambda entry: [edit(path, **{"architecture.version": 2}) for path in entry.glob("lm-a/seed*")],
+        "architecture.version",
+    ),
     "constant": (curve(constant, A1), "values that stand there twice"),
     "accuracy only": (curve(solved_from(6)), "far too unsure for accuracy 1.0"),
     "rows only": (

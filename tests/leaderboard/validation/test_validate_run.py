@@ -113,6 +113,10 @@ def test_of_accepted_runs_one_is_drawn(
         ("sys.exit('broken\\nby this') if number == 2 else 0", "could not be replayed (exit code 1): by this"),
         ("time.sleep(60)", "lm-a/seed0/record.json: first_losses_nats: could not be replayed within 3 seconds"),
         ("answer = {'agrees': False, 'said': 'not registered here: no such architecture'}", None),
+        (
+            "answer = {'agrees': False, 'said': 'differs: init_hash is' if number == 3 else 'not registered here: '}",
+            "init_hash: does not replay",
+        ),
         ("answer = {'agrees': False, 'said': 'differs: x: not registered here: y'}", "does not replay: differs: x"),
         ("print('a word of a plugin'); print('[1]')", None),
     ],
