@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
 from contextlib import suppress
 from typing import TextIO
@@ -59,6 +60,15 @@ def flushed() -> OSError | None:
             trouble[name] = error
             _drop(name)
     return trouble.get("stdout")
+
+
+def has_no_reader() -> bool:
+    """Whether standard output is a pipe that nobody reads any more, as after `| head`."""
+    with suppress(OSError, ValueError, AttributeError):
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    return False
 
 
 def _drop(name: str) -> None:

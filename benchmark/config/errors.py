@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from leaderboard.streams import flushed, say, secure_streams
+from leaderboard.streams import flushed, has_no_reader, say, secure_streams
 from leaderboard.whole_files import OF_THE_MACHINE, CannotWrite, root_of
 
 IN_USE = 4
@@ -52,8 +52,9 @@ def reported(work: Callable[[], int]) -> int:
         say(f"error: standard output: cannot be written: {lost.strerror}")
         return code or 1
     except (ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError) and isinstance(flushed(), BrokenPipeError):
-            return 0  # the reader (`| head`) has seen enough
+        if isinstance(error, BrokenPipeError) and has_no_reader():  # who has seen enough
+            flushed()
+            return 0
         if os.environ.get(DEBUG) == "true" and not isinstance(error, InUse):
             raise
         say(f"error: {reason(error)}")

@@ -5,6 +5,7 @@ The estimates are lower bounds: what they refuse cannot work. Set `UNLIMITED` to
 
 import inspect
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -151,7 +152,10 @@ def memory_of_this_machine(*, on_gpu: bool = False) -> int:
     """Bytes: of all GPUs that this process may use; or of the machine or the container, swap included."""
     if on_gpu:
         return sum(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
-    return usable_memory_bytes() + _swap_bytes()
+    try:
+        return usable_memory_bytes() + _swap_bytes()
+    except (OSError, ValueError, AttributeError):  # a system that does not tell: nothing is refused
+        return sys.maxsize
 
 
 def _swap_bytes() -> int:

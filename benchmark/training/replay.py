@@ -198,7 +198,8 @@ def _require_facts(record: Record, run: Run) -> float | None:
     _require_equal("protocol", identity.protocol, record.protocol)
     # What the architecture excepts from weight decay or slows down follows from it.
     settings = {name: tuple(value) if isinstance(value, list) else value for name, value in identity.optimizer.items()}
-    _require_equal("optimizer", settings, record.optimizer)
+    for name in dict.fromkeys([*settings, *record.optimizer]):
+        _require_equal(f"optimizer.{name}", settings.get(name), record.optimizer.get(name))
     _require_equal("first_batch_hash", batch_hash(run.task, run.data.batch_size), record.first_batch_hash)
     parameters = sum(parameter.numel() for parameter in run.model.parameters())
     _require_equal("parameters", parameters, record.parameters)

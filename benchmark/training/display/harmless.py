@@ -53,10 +53,14 @@ def harmless(logger: Logger, folder: Path | None) -> None:
         return called
 
     # A class of its own, since the experiment is a property; it is still one of the logger's.
-    members: dict[str, Any] = {name: guarded(getattr(cls, name)) for name in _CALLS} | {"is_harmless": True}
+    members: dict[str, Any] = {name: guarded(getattr(cls, name)) for name in _CALLS} | {
+        "is_harmless": True,
+        "has_failed": property(lambda logger: has_failed),
+    }
     if isinstance(experiment := getattr(cls, "experiment", None), property) and experiment.fget is not None:
         members["experiment"] = property(guarded(experiment.fget, _Nobody()))
-    logger.__class__ = type(cls.__name__, (cls,), members)
+    # Not by the name of the class: the parser would then find two of that name.
+    logger.__class__ = type(f"Harmless{cls.__name__}", (cls,), members)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def show_outcome(loggers: Iterable[Logger], options: Mapping[str, Any], records:
         return
     plain = {name: x if isinstance(x, bool | int | float | str) else str(x) for name, x in options.items()}
     for logger in loggers:
-        if isinstance(logger, TensorBoardLogger):
+        if isinstance(logger, TensorBoardLogger) and not getattr(logger, "has_failed", False):
             try:
                 _write(logger, plain, outcome_of(records), max(record.steps for record in records))
             except Exception as error:  # of a disk, or of TensorBoard itself

@@ -154,9 +154,10 @@ def test_names_of_own_callbacks() -> None:
         (["devices=[0,0]"], "devices"),
         (["strategy=single_xla"], "--trainer"),
         (["num_nodes=2"], "--trainer.num_nodes 2"),
-        (
+        pytest.param(
             ['strategy={"class_path":"DDPStrategy","init_args":{"process_group_backend":"nope"}}'],
             "process_group_backend",
+            marks=pytest.mark.process,
         ),
         (["callbacks=LearningRateMonitor", "logger=false"], "LearningRateMonitor"),
         (["callbacks+=TQDMProgressBar", "callbacks+=RichProgressBar"], "progress bar"),

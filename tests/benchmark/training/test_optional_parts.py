@@ -177,7 +177,7 @@ BREAKS: dict[Callable[[Patch, Path], None], str] = {
     no_git: "",
     strange_git: "",
     no_memory_figures: "",
-    no_processor_name: "machine",
+    no_processor_name: "device's name",
     no_operations: "operations",
     picture_that_kills: "signal 5",
     picture_in_little_memory: PICTURE,

@@ -19,7 +19,8 @@ from tests.oracles.optimizer import UNDECAYED
 def small_model(name: str) -> SequenceModel:
     torch.manual_seed(0)
     options = {"head_dim": 16} if name in ("mamba2", "rwkv") else {"n_heads": 2} if name == "transformer" else {}
-    model: SequenceModel = ARCHITECTURES[name](4, 8, d_model=16, n_layers=2, **options)  # type: ignore[arg-type, call-arg]
+    depth = {"repeats": 2} if name == "hybrid" else {"n_layers": 2}
+    model: SequenceModel = ARCHITECTURES[name](4, 8, d_model=16, **depth, **options)  # type: ignore[arg-type]
     return model
 
 

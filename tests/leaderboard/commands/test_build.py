@@ -244,7 +244,7 @@ def test_figures_of_a_suite_that_is_gone_go(results: Path, tmp_path: Path, quick
     assert sorted(path.name for path in (out / "figures").iterdir()) == ["kaplan_meier_lite.svg", "mine.svg"]
 
 
-@pytest.mark.parametrize(("owner", "name"), [(Path, "write_bytes"), (os, "replace")])
+@pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (os, "replace")])
 def test_a_write_that_fails_leaves_the_files(
     owner: Any, name: str, results: Path, tmp_path: Path, quick_site: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
