@@ -78,7 +78,7 @@ def read_only_checkout(folder: Path, repository: Path) -> None:
 SQUARES = """
 import torch
 from architectures.ops.backend import choose
-from architectures.ops.squared_relu import squared_relu
+from architectures.ops.pointwise.squared_relu import squared_relu
 for _ in range(2):
     chosen = choose("auto", torch.device("cpu"), "fla")
     print(chosen, squared_relu(torch.tensor([[-1.0, 3.0]]), implementation=chosen).tolist())
