@@ -137,8 +137,12 @@ def assert_close(actual: Inputs, expected: Inputs, tolerance: float, decay: floa
     """Largest error of each tensor, relative to its own largest value.
 
     Under strong decay the decay's own gradient is as good as 0, while the kernels get it as a difference of terms of
-    size 10, which Mamba-2 multiplies by dt and A and sums over positions: it is judged relative to that.
+    size 10, which Mamba-2 multiplies by dt and A and sums over positions: it is judged relative to that. And the
+    kernels subtract sums of log decays, of which float32 keeps a relative 6e-8 of 6,400: by the CPU that interprets
+    them, gradients were off by up to 5e-6 or 5e-5.
     """
+    if decay >= STRONG:
+        tolerance = max(tolerance, 1e-4)
     assert actual.keys() == expected.keys()
     for name, reference in expected.items():
         assert actual[name].shape == reference.shape, name
