@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 TEMPORARY = ".*.tmp"
 """Pattern of what a killed process leaves in the place of a file that it had not written yet."""
@@ -84,25 +85,41 @@ def first_of(error: Exception) -> Iterator[None]:
         raise (error if isinstance(error, CannotWrite) else second) from None
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a kill or an error at any moment leaves the old one, none, or the whole new one.
+@contextmanager
+def whole_file(path: Path, needed: int | None = None) -> Iterator[BinaryIO]:
+    """A file to fill, which takes the place of another when the block ends: a kill or an error at any moment leaves the
+    old one, none, or the whole new one.
 
     Its folder is not made: one that was removed must not come back half.
+
+    Args:
+        path: of the file.
+        needed: bytes that it will hold, where that is known.
 
     Raises:
         CannotWrite: if it cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # another process may be at it too
-    with writing(path, len(content)):
+    with writing(path, needed):
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
+            with temporary.open("w+b") as file:
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file as a whole, see `whole_file`.
+
+    Raises:
+        CannotWrite: if it cannot be written.
+    """
+    with whole_file(path, len(content)) as file:
+        file.write(content)
 
 
 def require_room(folder: Path) -> None:

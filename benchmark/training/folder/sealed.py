@@ -11,14 +11,13 @@ import re
 import stat
 import struct
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
 from benchmark.config.errors import Damaged
-from leaderboard.whole_files import writing
+from leaderboard.whole_files import whole_file
 
 _SEAL = b"emergence-benchmark sha256 "
 _DIGEST = 64  # hexadecimal digits
@@ -29,25 +28,14 @@ _DAMAGED = "is damaged: its bytes do not fit their checksum"
 
 
 def write_sealed(path: Path, content: Any) -> None:
-    """Write tensors and plain values so that a kill at any moment leaves the old file, none, or the whole new one.
-
-    Nothing is written anywhere but in the file's own folder.
+    """Write tensors and plain values with their checksum, as a whole (see `whole_file`) and nowhere but in the folder.
 
     Raises:
         CannotWrite: if it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path):
-        try:
-            with temporary.open("w+b") as file:
-                torch.save(content, file)
-                _seal(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        torch.save(content, file)
+        _seal(file)
 
 
 def _seal(file: BinaryIO) -> None:
