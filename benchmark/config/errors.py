@@ -145,7 +145,7 @@ def _explained(message: str, words: Sequence[str], options: Iterable[str]) -> st
         (r"Option '([^']+)' is not accepted", lambda m: unknown_option(option_of(m[1]), options)),
         (r"does not accept option '([^']+)'", lambda m: unknown_option(m[1], options)),
         (r"arguments are required: .*\b(model|data)$", lambda m: f"--{m[1]} NAME is missing: {_known(m[1])}"),
-        (r"arguments are required: (\w+)", lambda m: f"{m[1].upper()} is missing: see --help"),
+        (r"arguments are required: (\w+)", lambda m: _missing(m[1], options)),
         (r"^Problems parsing config: (.*)$", lambda m: f"{_config_of(words)}: {m[1]}"),
         (r'^Parser key "(trainer\.\w+)": - Expected a path but (\S+) either', lambda m: _no_class(m[1], m[2])),
         (r'^Parser key "([^"]+)": (.*)$', lambda m: f"--{option_of(m[1]).lstrip('-')}: {_plain(m[2])}"),
@@ -154,6 +154,13 @@ def _explained(message: str, words: Sequence[str], options: Iterable[str]) -> st
         if match := re.search(pattern, text):
             return explanation(match)
     return text
+
+
+def _missing(name: str, options: Iterable[str]) -> str:
+    """One line for an argument that is missing; commands that train have none of their own."""
+    if any(option.startswith("model.") for option in options):
+        return f"a class that is named for the trainer needs '{name}': give it as an option of that class"
+    return f"{name.upper()} is missing: see --help"
 
 
 _OF_A_CLASS = re.compile(
@@ -282,9 +289,18 @@ def _known(key: str) -> str:
 
 def _plain(text: str) -> str:
     """A type complaint without Python's notation."""
+    if (choices := _CHOICES.findall(text)) and not _CHOICES.sub("", text.replace("Expected a <class 'int'>", "")).strip(
+        " -"
+    ):
+        names = sorted({name for part in choices for name in re.findall(r"[\w.-]+", part)})
+        return f"expected one of {', '.join(names)}"
     if match := re.search(r"Errors: (- .*) Given value type: .* Given value: (.*)$", text):  # none of several types
         text = " or".join(match[1].split(" - Expected a")).removeprefix("- ") + f". Got value: {match[2]}"
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text).replace("typing.Literal", "one of ")
     text = re.sub(r"^Not of type \w+: ", "", text)
     text = re.sub(r"^Expected a str\b(?:\. Got value)?", "expected a text (in YAML, quotes make one of a number)", text)
     return re.sub(r"^Expected a (.*)\. Got value", r"expected \1, got value", text)
+
+
+_CHOICES = re.compile(r"Expected a (?:typing\.Literal|one of )\[([^]]*)\]")
+"""Pattern of the parser's report of a value that is none of an option's choices, several of which may follow."""

@@ -61,21 +61,20 @@ def own_callbacks(callbacks: Iterable[Any]) -> tuple[str, ...]:
 
 
 def refuse_by_name(words: Sequence[str]) -> None:
-    """Raise a ValueError of one line for a callback that is refused, before the parser asks for its arguments.
+    """Raise a ValueError of one line for a refused callback or plugin, before the parser asks for its arguments.
 
     Args:
         words: of a command line.
     """
-    from lightning.pytorch import callbacks as known
+    from lightning.pytorch import callbacks, plugins
 
     for i, word in enumerate(words):
         option, equals, value = word.partition("=")
-        if option not in ("--trainer.callbacks", "--trainer.callbacks+"):
-            continue
-        for name in re.findall(r"\w+", value if equals else "".join(words[i + 1 : i + 2])):
-            kind = getattr(known, name, None)
+        library = {"callbacks": callbacks, "plugins": plugins}.get(option.removeprefix("--trainer.").removesuffix("+"))
+        for name in re.findall(r"\w+", value if equals else "".join(words[i + 1 : i + 2])) if library else ():
+            kind = getattr(library, name, None)
             if isinstance(kind, type):
-                _refuse(kind)
+                (_refuse if library is callbacks else _refuse_plugin)(kind)
 
 
 def _refuse(kind: type) -> None:
@@ -94,7 +93,7 @@ def check_objects(options: Mapping[str, Any]) -> None:
     """
     own_callbacks(listed(options.get("callbacks")))
     for plugin in listed(options.get("plugins")):
-        _check_plugin(plugin)
+        _refuse_plugin(type(plugin))
     if not isinstance(strategy := options.get("strategy"), str | None):  # of names the trainer makes an object first
         check_strategy(strategy, options.get("precision"))
     if options.get("sync_batchnorm"):
@@ -105,16 +104,16 @@ def check_objects(options: Mapping[str, Any]) -> None:
         )
 
 
-def _check_plugin(plugin: Any) -> None:
+def _refuse_plugin(kind: type) -> None:
     from lightning.fabric.plugins import ClusterEnvironment
     from lightning.pytorch.plugins import CheckpointIO, Precision
 
-    name = f"--trainer.plugins {type(plugin).__name__}"
-    if isinstance(plugin, Precision):
+    name = f"--trainer.plugins {kind.__name__}"
+    if issubclass(kind, Precision):
         raise BenchmarkError(f"{name}: the record would not say so: give --trainer.precision")
-    if isinstance(plugin, CheckpointIO):
+    if issubclass(kind, CheckpointIO):
         raise BenchmarkError(f"{name}: a run writes its checkpoints itself")
-    if not isinstance(plugin, ClusterEnvironment):
+    if not issubclass(kind, ClusterEnvironment):
         raise BenchmarkError(f"{name}: trains something else: only environments of clusters are taken")
 
 

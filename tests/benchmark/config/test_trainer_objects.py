@@ -1,6 +1,7 @@
 """Every parameter of Lightning's trainer is the protocol's, or leaves training as it is, or is refused or recorded."""
 
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,8 @@ def test_names_of_own_callbacks() -> None:
         (["callbacks=EarlyStopping"], "EarlyStopping: is not"),  # and not that its argument is missing
         (["callbacks=lightning.pytorch.callbacks.GradientAccumulationScheduler"], "GradientAccumulationScheduler: is"),
         (["callbacks+=OnExceptionCheckpoint"], "OnExceptionCheckpoint: is not"),
+        (["plugins=MixedPrecision"], "--trainer.plugins MixedPrecision: the record would not say so"),
+        (["plugins=[TorchCheckpointIO]"], "--trainer.plugins TorchCheckpointIO: a run writes"),
         (["devices=-1"], "--trainer: `devices`"),
         (["devices=1e9"], "devices"),
         (["devices=[0,0]"], "devices"),
@@ -175,6 +178,25 @@ def test_mistakes_leave_nothing_behind(
     (line,) = capsys.readouterr().err.splitlines()
     assert named in line
     assert not run_folder(tmp_path, LM, "a").exists()
+
+
+@pytest.mark.parametrize("precision", ["8", "foo"])
+def test_precisions_that_do_not_exist(precision: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*fit_command(LM, tmp_path, "a", 4, 2), f"--trainer.precision={precision}"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --trainer.precision: expected one of 16, 16-mixed, 16-true, 32, ")
+
+
+def test_an_argument_is_missing_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "a.yaml"
+    config.write_text(
+        "model: transformer\ndata: lm\ntrainer:\n  callbacks: LambdaCallback\n  plugins: MixedPrecision\n"
+    )
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", f"--config={config}"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search("trainer needs '(precision|device)'", line)
 
 
 @pytest.mark.train
