@@ -84,8 +84,8 @@ def scan(path: Path) -> Tree:
     spelt: dict[tuple[Path, str], str] = {}
     for number, (place, parts, entry) in enumerate(_walk(path, names, tree)):
         if number == MAX_FILES:
-            tree.problems.append(Problem(str(path), "size", f"holds more than {MAX_FILES:,} files and folders"))
-            break
+            # What was found until here would bury the reason in thousands of lines.
+            return Tree(problems=[Problem(str(path), "size", f"holds more than {MAX_FILES:,} files and folders")])
         if problem := _kind_problem(entry) or _place_problem(parts, entry.is_dir(follow_symlinks=False)):
             tree.problems.append(Problem(str(place), *problem))
         elif (first := spelt.setdefault((place.parent, folded(entry.name)), entry.name)) != entry.name:

@@ -100,7 +100,7 @@ def test_limits_of_number(results: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(entry_folder, "MAX_SEEDS", 2)
     assert problem_lines(results) == [f"tiny/my_model/{cell}: seeds: are 3, at most 2 are allowed" for cell in CELLS]
     monkeypatch.setattr(entry_folder, "MAX_FILES", 25)
-    assert checked(results).problems[0].reason == "holds more than 25 files and folders"
+    assert [problem.reason for problem in checked(results).problems] == ["holds more than 25 files and folders"]
 
 
 def test_results_without_entry(results: Path) -> None:
