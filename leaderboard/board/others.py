@@ -51,6 +51,7 @@ def statistics_of(records: Sequence[Record]) -> Statistics:
         median=median(seen.steps, seen.solved) if n else Median(None, None, None),
         restricted_mean_step=restricted_mean(seen.steps, seen.solved, seen.budget) if n else None,
         curve=kaplan_meier(seen.steps, seen.solved) if n else None,
+        learning_rate=_number(records[0].optimizer.get("lr")),
         parameters=records[0].parameters,
         flops_per_token=records[0].flops_per_token,
         state_bytes=records[0].state_bytes,
@@ -59,6 +60,10 @@ def statistics_of(records: Sequence[Record]) -> Statistics:
         first_date=dates[0],
         last_date=dates[-1],
     )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def speeds_of(records: Iterable[Record]) -> dict[str, float]:

@@ -26,6 +26,7 @@ class Statistics:
         median: Kaplan-Meier median step; None inside it means beyond the budget.
         restricted_mean_step: mean of min(step, budget); None without a run that has an outcome.
         curve: Kaplan-Meier curve with its 95 % band; None without a run that has an outcome.
+        learning_rate: None if the optimizer has none.
         tokens_per_s: median over the runs that were trained alone, by device.
         statuses: how many runs ended in which status, broken ones included.
     """
@@ -38,6 +39,7 @@ class Statistics:
     median: Median
     restricted_mean_step: float | None
     curve: SurvivalCurve | None
+    learning_rate: float | None
     parameters: int
     flops_per_token: float | None
     state_bytes: int | None

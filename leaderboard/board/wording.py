@@ -72,6 +72,11 @@ def range_text(values: Iterable[float]) -> str:
     return _range([f"{round(value):,}" for value in sorted(values)])  # an int may be too large for a float
 
 
+def rate_text(values: Iterable[float | None]) -> str:
+    """`0.001`, or `0.001-0.003` where the values differ; a dash without any."""
+    return _range([f"{value:g}" for value in sorted(value for value in values if value is not None)])
+
+
 def short_text(values: Iterable[float | None], unit: str = "") -> str:
     """`1.2M`, or `8.2k-30k` where the values differ, in two or three digits; empty without any."""
     known = sorted(value for value in values if value is not None)

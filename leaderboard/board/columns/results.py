@@ -18,6 +18,7 @@ from leaderboard.board.wording import (
     median_text,
     p_text,
     range_text,
+    rate_text,
     ratio_text,
     short_text,
     solved_text,
@@ -188,7 +189,16 @@ define(
     "ones by their loss.",
 )
 
-# Cost and origin.
+# Choices, cost and origin.
+define(
+    "learning rate",
+    lambda row: rate_text(_every(row, "learning_rate")),
+    {HEADLINE: 4.5, CSV: 16.5},
+    number=lambda row: max(filter(None, _every(row, "learning_rate")), default=None),
+    values={"learning_rate": "runs.learning_rate"},
+    explanation="The entry's choice, one for the cells of a task. So are the rest of the optimizer and every option of "
+    "the architecture other than width and depth, which the suite decides: the entry's page shows them.",
+)
 define(
     "parameters",
     lambda row: range_text(_every(row, "parameters")),

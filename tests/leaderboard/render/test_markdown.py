@@ -48,11 +48,11 @@ def test_tables_by_hand(tmp_path: Path) -> None:
     page = Page(markdown.render(Board((suite(tmp_path),), ())))
     headline, one, two = page.tables
     assert headline[0][2] == "times the transformer's steps"
-    speed, size = "65,000 cpu", "202,754"
+    speed, rate, size = "65,000 cpu", "0.001", "202,754"
     assert headline[1:] == [
-        ["1", "Transformer transformer", "1 (reference)", "3/4", size, speed, "2", "2026-11-01", "verified"],
-        ["2", "Mamba mamba", "no outcome: two", "0/2", size, speed, "0-2", "2026-11-01", "self-reported"],
-        ["-", "Rwkv rwkv", "missing: one", "1/1", size, speed, "1", "2026-11-01", "self-reported"],
+        ["1", "Transformer transformer", "1 (reference)", "3/4", rate, size, speed, "2", "2026-11-01", "verified"],
+        ["2", "Mamba mamba", "no outcome: two", "0/2", rate, size, speed, "0-2", "2026-11-01", "self-reported"],
+        ["-", "Rwkv rwkv", "missing: one", "1/1", rate, size, speed, "1", "2026-11-01", "self-reported"],
     ]
     assert one[1:] == [
         ["1", "transformer", "2/2 (34-100 %)", "100 (100+)", "200", "1 (reference)", "-"],
