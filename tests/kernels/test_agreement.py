@@ -14,7 +14,10 @@ from architectures import SequenceModel
 from architectures.gated_deltanet import GatedDeltaNet, gated_delta_rule
 from architectures.mamba2 import Mamba2
 from architectures.ops import backend
+from architectures.ops.mlstm import mlstm
 from architectures.rwkv import RWKV
+from architectures.xlstm import XLSTM
+from tests.oracles import xlstm
 
 CUDA = torch.cuda.is_available()
 pytestmark = [
@@ -64,10 +67,35 @@ def test_fla_reference_of_the_gated_delta_rule(implementation: str, length: int,
     assert_close(results(ours=True), results(ours=False), 1e-5)
 
 
+@pytest.mark.parametrize(("length", "spread"), [(1, 1.0), (65, 1.0), (128, 15.0)])
+def test_mlstm_on_the_kernel_of_the_state_space_dual(length: int, spread: float) -> None:
+    """Against the recurrence in float64, its scale moving from step to step; in two calls, memory between them."""
+    torch.manual_seed(length)
+    device = torch.device("cuda" if CUDA else "cpu")
+    q, k, v = (torch.randn(2, length, 2, width, device=device) for width in (16, 16, 32))
+    gates = [spread * torch.randn(2, length, 2, device=device) for _ in range(2)]
+    inputs, upstream = [q / 4, k, v, *gates], torch.randn(2, length, 2, 32, device=device)
+
+    def results(doubled: bool) -> dict[str, Tensor]:
+        leaves = [(x.double() if doubled else x).clone().requires_grad_() for x in inputs]
+        if doubled:
+            h = xlstm.mlstm(*leaves)
+        else:
+            half = (length + 1) // 2
+            first, *memory = mlstm(*(x[:, :half] for x in leaves), implementation="fla")
+            rest = [x[:, half:] for x in leaves]
+            h = torch.cat([first, mlstm(*rest, *memory, implementation="fla")[0]], 1) if length > 1 else first
+        gradients = torch.autograd.grad(h, leaves, upstream.to(h))
+        return {"h": h} | dict(zip(("dq", "dk", "dv", "dinput_gate", "dforget_gate"), gradients, strict=True))
+
+    assert_close(results(doubled=False), results(doubled=True), 5e-2 if CUDA else 1e-3 if spread > 1 else 2e-5)
+
+
 MODELS: list[tuple[type[Any], dict[str, Any]]] = [
     (GatedDeltaNet, {"n_heads": 2, "head_dim": 16, "expand_v": 1}),
     (RWKV, {"head_dim": 16}),
     (Mamba2, {"d_state": 16, "head_dim": 16, "n_groups": 2}),
+    (XLSTM, {"n_heads": 2, "slstm_every": 0}),
 ]
 
 
