@@ -158,6 +158,8 @@ class RunConfig:
         require_names(vars(self))
         if self.name is not None and not re.fullmatch(r"[\w.+=-]*\w[\w.+=-]*", self.name):
             raise ValueError(f"--name must be letters, digits, '.', '_', '-', '+' and '=', got {self.name!r}")
+        if self.name is not None and self.name.startswith("."):
+            raise ValueError(f"--name must not begin with a dot, as hidden folders do, got {self.name!r}")
         if self.name is not None and len(self.name.encode()) > MOST_BYTES:
             raise ValueError(f"--name has {len(self.name.encode())} bytes, at most {MOST_BYTES} are possible")
         for name in ("suite", "cell"):

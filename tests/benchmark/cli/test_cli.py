@@ -43,6 +43,7 @@ MISTAKES: list[tuple[list[str], tuple[str, ...]]] = [
     ([*GOOD, "--optimizer.lr", "-1"], ("optimizer.lr", "positive", "-1")),
     ([*GOOD, "--protocol.eval_every", "0"], ("protocol.eval_every", "max_steps = 10000", "0")),
     ([*GOOD, "--name", "../x"], ("name", "'../x'")),
+    ([*GOOD, "--name", ".inf"], ("name", "dot", "'.inf'")),
     ([*GOOD, "--ckpt_path", "no.ckpt"], ("no.ckpt", "No such file")),
     (["--config", "no.yaml"], ("--config", "no.yaml")),
 ]
