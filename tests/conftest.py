@@ -5,6 +5,7 @@ A test that starts processes or trains, and bears none of the marks that keep it
 
 import multiprocessing.process
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -17,6 +18,8 @@ from hypothesis import settings
 # Before torch or a BLAS is loaded: the tests run in several processes that share the cores.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, here and in every process that is started
 
 # A shared core can stall for longer than Hypothesis's deadline; and the same commit must always draw the same examples.
 settings.register_profile("suite", deadline=None, derandomize=True)

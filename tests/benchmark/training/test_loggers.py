@@ -116,8 +116,9 @@ def test_a_folder_that_is_given_is_taken(tmp_path: Path) -> None:
         (["logger=MLFlowLogger"], "mlflow"),
         (["logger=CometLogger"], "comet"),
         (["logger=Nonsense"], "Nonsense"),
-        (["plugins=BitsandbytesPrecision", "plugins.mode=nf4"], "bitsandbytes"),
-        (["plugins=TransformerEnginePrecision", "plugins.weights_dtype=torch.bfloat16"], "transformer_engine"),
+        # Refused, installed or not.
+        (["plugins=BitsandbytesPrecision", "plugins.mode=nf4"], "BitsandbytesPrecision: the record would not"),
+        (["plugins=TransformerEnginePrecision"], "TransformerEnginePrecision: the record would not say so"),
     ],
 )
 def test_one_that_is_not_installed(
