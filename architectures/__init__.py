@@ -8,12 +8,13 @@ from architectures.mamba import Mamba
 from architectures.mamba2 import Mamba2
 from architectures.mlp_mixer import MLPMixer
 from architectures.model import RecurrentBlock, SequenceModel
-from architectures.registry import ARCHITECTURES, register
+from architectures.registry import ARCHITECTURES, FAMILIES, register
 from architectures.rwkv import RWKV
 from architectures.transformer import Transformer
 
 __all__ = [
     "ARCHITECTURES",
+    "FAMILIES",
     "RWKV",
     "GatedDeltaNet",
     "MLPMixer",

@@ -50,7 +50,7 @@ def parse_pattern(pattern: str) -> list[tuple[str, dict[str, Any]]]:
         if word is None:
             raise ValueError(f"model.pattern must be names like 'mamba attention(n_heads=4)'; cannot read {text!r}")
         name = ALIASES.get(word[1], word[1])
-        if name not in ARCHITECTURES or name == Hybrid.__name__:
+        if name not in ARCHITECTURES.keys() - {Hybrid.__name__}:
             known = ", ".join(sorted({*ALIASES, *ARCHITECTURES} - {Hybrid.__name__}))
             raise ValueError(f"model.pattern: no block {word[1]!r}; known names are {known}")
         found.append((name, _options(word[1], name, word[2] or "")))

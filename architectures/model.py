@@ -113,6 +113,9 @@ class SequenceModel(nn.Module, ABC):
     version: ClassVar[int] = 1
     """Version of what the architecture computes and how it is initialised; part of every record."""
 
+    library: ClassVar[str] = ""
+    """Library and version whose code the architecture is, if it is not its own; part of every record."""
+
     fixed_length: ClassVar[bool] = False
     """True if parameters are tied to absolute positions, so that no input longer than seq_len can be read."""
 

@@ -3,13 +3,69 @@
 import inspect
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from docstring_parser import DocstringStyle, ParseError, parse
 
 from architectures.model import SequenceModel
 
-ARCHITECTURES: dict[str, type[SequenceModel]] = {}
+Family = Callable[[str], Any]
+FAMILIES: dict[str, Family] = {}
+"""Functions that give the architecture of a name by the prefix before its colon."""
+
+
+class UnknownInFamily(ValueError):
+    """A family has no architecture of a name: one line that names the nearest."""
+
+
+class Registry(dict[str, type[SequenceModel]]):
+    """Architectures by name. Those of a family, of which there may be hundreds, are there when they are asked for, as
+    `hf:llama` or by the name of the class, `hf_llama`, but not counted or listed."""
+
+    def __missing__(self, name: str) -> type[SequenceModel]:
+        """The architecture of a family.
+
+        Raises:
+            KeyError: if there is none of this name.
+            ValueError: one line, if what it needs is not installed, or `PREFIX:NAME` does not exist.
+        """
+        if (found := _of_family(name)) is None:
+            raise KeyError(name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is an architecture of this name; raises a ValueError as the look-up does."""
+        return super().__contains__(name) or (isinstance(name, str) and _of_family(name) is not None)
+
+
+def _of_family(name: str) -> type[SequenceModel] | None:
+    """The architecture of `PREFIX:NAME` or `PREFIX_NAME`."""
+    for prefix, lookup in FAMILIES.items():
+        if name.startswith(f"{prefix}:"):
+            return lookup(name[len(prefix) + 1 :])
+        if name.startswith(f"{prefix}_"):
+            with suppress(UnknownInFamily):  # anybody may name an architecture so
+                return lookup(name[len(prefix) + 1 :])
+    return None
+
+
+def family(prefix: str) -> Callable[[Family], Family]:
+    """Register a function as what gives the architectures `PREFIX:NAME`; their classes are named `PREFIX_NAME`."""
+
+    def decorate(lookup: Family) -> Family:
+        FAMILIES[prefix] = lookup
+        return lookup
+
+    return decorate
+
+
+def is_registered(cls: type) -> bool:
+    """Whether a class is what its name stands for."""
+    return cls.__name__ in ARCHITECTURES and ARCHITECTURES[cls.__name__] is cls
+
+
+ARCHITECTURES = Registry()
 """Every registered architecture by its short name."""
 
 OPTIONS = {
@@ -46,12 +102,18 @@ def register(name: str) -> Callable[[Architecture], Architecture]:
             taken = ARCHITECTURES[name].__module__
             raise ValueError(f"architecture name {name!r} of {cls.__module__} is already taken by {taken}")
         cls.__name__ = cls.__qualname__ = name
-        cls.__doc__ = _docstring(cls)
+        documented(cls)
         setattr(sys.modules[cls.__module__], name, cls)
         ARCHITECTURES[name] = cls
         return cls
 
     return decorate
+
+
+def documented(cls: Architecture) -> Architecture:
+    """Complete the ``Args`` of a class's docstring by those of its bases and `OPTIONS`; the class."""
+    cls.__doc__ = _docstring(cls)
+    return cls
 
 
 def _docstring(cls: type[SequenceModel]) -> str | None:

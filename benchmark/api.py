@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from architectures import ARCHITECTURES, SequenceModel
+from architectures.registry import is_registered
 from benchmark.config import errors
 from benchmark.config.errors import BenchmarkError
 from benchmark.config.parser import parse
@@ -108,7 +109,7 @@ def _mapping(key: str, value: Any) -> dict[str, Any]:
 
 
 def _registered_name(cls: type) -> str:
-    if cls not in ARCHITECTURES.values():
+    if not is_registered(cls):
         raise ValueError(f'{cls.__name__} is not registered: put @register("name") above its class')
     return cls.__name__
 

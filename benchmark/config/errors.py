@@ -277,10 +277,12 @@ def _config_of(words: Sequence[str]) -> str:
 
 
 def _names(key: str) -> list[str]:
-    from architectures import ARCHITECTURES  # here, because they import torch
+    from architectures import ARCHITECTURES, FAMILIES  # here, because they import torch
     from datamodules import TASKS
 
-    return sorted(ARCHITECTURES if key == "model" else TASKS)
+    return (
+        [*sorted(ARCHITECTURES), *sorted(f"{prefix}:NAME" for prefix in FAMILIES)] if key == "model" else sorted(TASKS)
+    )
 
 
 def _known(key: str) -> str:

@@ -45,6 +45,7 @@ class RunIdentity:
         return {
             "model": self.architecture.name,
             "model version": self.architecture.version,
+            **({"model library": self.architecture.library} if self.architecture.library else {}),
             **_prefixed("model", self.architecture.model_dump(mode="json")["config"]),
             "data": self.task.name,
             "data version": self.task.version,
@@ -110,7 +111,11 @@ def identify(
     task = data.task
     return RunIdentity(
         architecture=record.Architecture(
-            name=type(model).__name__, version=model.version, backend=model.backend, config=dict(model_config)
+            name=type(model).__name__,
+            version=model.version,
+            backend=model.backend,
+            config=dict(model_config),
+            library=model.library or None,
         ),
         task=record.RecordedTask(name=task.name, version=task.version, config=dict(task.config)),
         protocol=record.RecordedProtocol(

@@ -6,15 +6,16 @@ All of them go through the same typed arguments, so that defaults, conversions a
 import inspect
 import typing
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from pydoc import locate
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace, _typehints
 
 from architectures import ARCHITECTURES, SequenceModel
+from architectures.registry import is_registered
 from benchmark.config import errors
 from benchmark.config.files.yaml_text import from_text, use_in_parsers
 from benchmark.config.loggers import fill_in_folders, with_folder
@@ -34,6 +35,16 @@ from datamodules import TASKS, TaskDataModule
 from leaderboard.records.record import Record
 
 use_in_parsers()
+
+
+def _resolved(cls: Any, name: str, by_name: Callable[[Any, str], str] = _typehints.resolve_class_path_by_name) -> str:
+    """The import path of a class by its name: those of a family of architectures are made when they are asked for."""
+    if cls is SequenceModel and name not in list(ARCHITECTURES) and name in ARCHITECTURES:
+        return Choice(ARCHITECTURES[name]).class_path
+    return by_name(cls, name)
+
+
+_typehints.resolve_class_path_by_name = _resolved
 
 HARNESS_OWNS = {
     "max_steps", "min_steps", "max_epochs", "min_epochs", "max_time", "val_check_interval", "check_val_every_n_epoch",
@@ -318,7 +329,8 @@ def _warn_of_foreign(parsed: Namespace, trainer: Namespace) -> None:
     """Warn of classes that are neither registered nor torch's or Lightning's: their code runs here."""
     chosen = [_class(parsed[key]) for key in ("model", "data")]
     registered: list[type] = [*ARCHITECTURES.values(), *TASKS.values()]
-    paths = [f"{cls.__module__}.{cls.__qualname__}" for cls in chosen if cls not in registered]
+    outside = [cls for cls in chosen if not (cls in registered or is_registered(cls))]
+    paths = [f"{cls.__module__}.{cls.__qualname__}" for cls in outside]
     for path in dict.fromkeys([*paths, *foreign_names(_class_paths(trainer))]):
         warnings.warn(f"the configuration names {path}, from outside of the suite: its code runs here", stacklevel=2)
 

@@ -69,6 +69,11 @@ def require_equal(actual: Tensor, expected: Tensor, what: str, tolerance: float 
     require(error <= tolerance, f"{what}: logits differ by {error:.1e} of the largest one")
 
 
+def rounding_of(cls: Architecture) -> float:
+    """Tolerance of `require_equal` for a float64 model; libraries compute some parts in float32 all the same."""
+    return 1e-5 if cls.library else 1e-9
+
+
 def random_tokens(vocab_size: int, batch_size: int, length: int) -> Tensor:
     """(B, L) uniform tokens; a view that is not contiguous, as in training, where the last token is cut off."""
     return torch.randint(vocab_size, (batch_size, length + 1))[:, :-1]
@@ -136,25 +141,26 @@ def check_causality_by_gradient(cls: Architecture, *, seq_len: int = 70, **optio
 @seeded()
 def check_causality_by_perturbation(cls: Architecture, *, seq_len: int = 70, **options: Any) -> None:
     """Changing or removing the tokens after l leaves logits[..l] as they were, for every l."""
-    model, tokens = varied(cls, 5, seq_len, **options), random_tokens(5, 1, seq_len)
+    model, tokens, rounding = varied(cls, 5, seq_len, **options), random_tokens(5, 1, seq_len), rounding_of(cls)
     with torch.no_grad():
         logits = model(tokens)
         kept_LL = torch.ones(seq_len, seq_len, dtype=torch.bool).tril()
-        changed = model(torch.where(kept_LL, tokens, (tokens + torch.randint(1, 5, kept_LL.shape)) % 5))
-        require_equal(changed[kept_LL], logits.expand_as(changed)[kept_LL], "not causal: later tokens were changed")
+        changed = model(torch.where(kept_LL, tokens, (tokens + torch.randint(1, 5, kept_LL.shape)) % 5))[kept_LL]
+        before = logits.expand(seq_len, -1, -1)[kept_LL]
+        require_equal(changed, before, "not causal: later tokens were changed", rounding)
         for length in {1, 2, seq_len // 2, seq_len - 1}:
-            require_equal(model(tokens[:, :length]), logits[:, :length], "later tokens were removed")
+            require_equal(model(tokens[:, :length]), logits[:, :length], "later tokens were removed", rounding)
 
 
 @seeded()
 def check_independent_sequences(cls: Architecture, **options: Any) -> None:
     """A sequence gets the same logits alone, in a batch, and at another place of the batch."""
-    model, tokens = varied(cls, 5, 9, **options), random_tokens(5, 4, 9)
+    model, tokens, rounding = varied(cls, 5, 9, **options), random_tokens(5, 4, 9), rounding_of(cls)
     with torch.no_grad():
         logits, order = model(tokens), torch.tensor([2, 0, 3, 1])
-        require_equal(model(tokens[order]), logits[order], "the order of the sequences in the batch matters")
+        require_equal(model(tokens[order]), logits[order], "the order of the sequences in the batch matters", rounding)
         alone = torch.cat([model(sequence[None]) for sequence in tokens])
-    require_equal(alone, logits, "a sequence's logits depend on the others in the batch")
+    require_equal(alone, logits, "a sequence's logits depend on the others in the batch", rounding)
 
 
 @seeded()
@@ -196,6 +202,8 @@ def check_initial_scale(cls: Architecture, **options: Any) -> None:
 
     That scale decides how soon a position-selective pattern is found, so it must not differ between entries.
     """
+    if cls.library:
+        raise NotOffered(f"it starts as {cls.library} starts it")
     for vocab_size in (2, 64):
         model = small(cls, vocab_size, 64, **options)
         loss = cross_entropy(model, random_tokens(vocab_size, 32, 65)).item()

@@ -65,8 +65,7 @@ def bases(suite: str | None, files: Sequence[str], models: Sequence[str], cells:
             if name in setups:
                 raise ValueError(f"{path}: another --config file sets up {name} already")
             setups[name] = setup
-    for name in models:
-        architecture(name)
+    models = [architecture(name).__name__ for name in models]
     if suite is not None:
         found = _of_suite(suite, setups, models)
     else:
@@ -89,13 +88,14 @@ def bases(suite: str | None, files: Sequence[str], models: Sequence[str], cells:
 
 def _of_suite(suite: str, setups: Mapping[str, dict[str, Any]], models: Sequence[str]) -> list[Base]:
     name, content = load_suite(suite)
-    models = models or list(content.architectures)
+    listed = {ARCHITECTURES[model].__name__: setup for model, setup in content.architectures.items()}
+    models = models or list(listed)
     if not models:
         raise ValueError(f"suite {name} lists no architectures: choose some with --models")
     found = []
     for cell_name, cell in content.cells.items():
         for model in models:
-            merged = _merged(cell, model, content.architectures.get(model, Setup()), setups.get(model, {}))
+            merged = _merged(cell, model, listed.get(model, Setup()), setups.get(model, {}))
             source = f"suite {name}, cell {cell_name}, {model}"
             fixed = [*(f"model.{key}" for key in cell.model), *(f"optimizer.{key}" for key in cell.optimizer)]
             found.append(Base(name, True, cell_name, cell.data.name, model, merged, source, frozenset(fixed)))
@@ -165,7 +165,7 @@ def _choice(path: Path, key: str, value: Any) -> tuple[str, dict[str, Any]]:
     kind, known = ("task", TASKS) if key == "data" else ("architecture", ARCHITECTURES)
     if name not in known:
         raise ValueError(f"{path}: {unknown(kind, name, sorted(known))}")
-    return name, _mapping(path, "init_args", value)
+    return known[name].__name__, _mapping(path, "init_args", value)
 
 
 def _mapping(path: Path, key: str, content: Mapping[str, Any]) -> dict[str, Any]:

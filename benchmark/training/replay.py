@@ -131,13 +131,13 @@ def _require_losses(record: Record) -> None:
 def _require_known(record: Record) -> None:
     """Architecture and task are registered, in the versions of the record."""
     try:
-        version = architecture(record.architecture.name).version
+        cls = architecture(record.architecture.name)
     except ValueError as error:
         raise Mismatch(f"not registered here: {error}") from error
-    if version != (theirs := record.architecture.version):
-        raise Mismatch(
-            f"not registered here: architecture {record.architecture.name!r} in version {theirs} (here it is {version})"
-        )
+    of = record.architecture
+    for ours, theirs in ((cls.version, of.version), (cls.library or None, of.library)):
+        if ours != theirs:
+            raise Mismatch(f"not registered here: architecture {of.name!r} in version {theirs} (here it is {ours})")
     if record.task.name not in TASKS:
         raise Mismatch(f"not registered here: task {record.task.name!r}; known names are {', '.join(sorted(TASKS))}")
 

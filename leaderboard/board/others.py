@@ -129,6 +129,7 @@ def _identity(record: Record) -> dict[str, Any]:
         **architecture.config,
         "architecture.name": architecture.name,
         "architecture.version": architecture.version,
+        "architecture.library": architecture.library,
         "architecture.backend": architecture.backend,
         **{f"optimizer.{knob}": value for knob, value in record.optimizer.items()},
         "precision": record.precision,

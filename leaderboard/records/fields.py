@@ -70,6 +70,7 @@ class Architecture(Model):
     version: Positive
     backend: Name
     config: Config
+    library: Annotated[Name, Field(exclude_if=lambda value: not value)] | None = None
 
 
 class RecordedTask(Model):

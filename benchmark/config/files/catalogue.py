@@ -12,6 +12,7 @@ from benchmark.config.plugins import load_plugins, plugins
 
 ROOMS = {
     "architecture": ("architectures", "register"),
+    "family": ("architectures", "family"),
     "task": ("datamodules", "register_task"),
     "metric": ("benchmark/metrics", "register_metric"),
 }
@@ -23,7 +24,7 @@ class CatalogueItem:
     """Something with a name.
 
     Attributes:
-        kind: architecture, task, metric or suite.
+        kind: architecture, family of architectures, task, metric or suite.
         name: as it is typed.
         summary: one line.
         origin: the module of a plugin that it comes from; empty if it is ours.

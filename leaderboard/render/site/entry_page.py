@@ -91,6 +91,7 @@ def _settings(row: CellRow) -> dict[str, Piece]:
     said: dict[str, Any] = {
         "architecture": architecture.name,
         "version": architecture.version,
+        **({"library": architecture.library} if architecture.library else {}),
         **architecture.config,
         "backend": architecture.backend,  # which ran; the option of that name may say auto
         **{f"optimizer.{knob}": value for knob, value in record.optimizer.items()},
