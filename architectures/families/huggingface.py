@@ -136,7 +136,7 @@ def _fields(model_type: str, sizes: Mapping[str, int]) -> dict[str, Any]:
     for name, field in known.items():
         if _HIDDEN.fullmatch(name):
             fields[name] = sizes.get("mlp_ratio", 4) * sizes["d_model"]
-        elif "dropout" in name or name.endswith(("pdrop", "_drop")):
+        elif "dropout" in name or "jitter" in name or name.endswith(("pdrop", "_drop")):
             fields[name] = 0.0
         elif name.endswith("token_id") and "None" in str(field.type):
             fields[name] = None
@@ -223,8 +223,11 @@ def _made(model_type: str) -> Any:
     """A class of its own for each model type, with the options that its configuration has."""
     import transformers
 
-    if _configuration_class(model_type).sub_configs:
-        raise ValueError(f"hf:{model_type} is made of several models: name the one for text, like hf:{model_type}_text")
+    parts = [name for name in _configuration_class(model_type).sub_configs if not name.startswith(("attn", "ffn"))]
+    if parts:
+        text = f"{model_type}_text"
+        hint = f"name the one for text, hf:{text}" if text in model_types() else "only those of text alone can be built"
+        raise ValueError(f"hf:{model_type} is made of several models ({', '.join(parts)}): {hint}")
     defaults = {"d_model": 128, "n_layers": 1, "n_heads": 8, "mlp_ratio": 4}
     if not _meant(model_type, FIELDS["n_heads"]):
         del defaults["n_heads"]

@@ -6,20 +6,20 @@ All of them go through the same typed arguments, so that defaults, conversions a
 import inspect
 import typing
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from pydoc import locate
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, Namespace, _typehints
+from jsonargparse import ArgumentParser, Namespace
 
 from architectures import ARCHITECTURES, SequenceModel
 from architectures.registry import is_registered
 from benchmark.config import errors
 from benchmark.config.files.yaml_text import from_text, use_in_parsers
 from benchmark.config.loggers import fill_in_folders, with_folder
-from benchmark.config.plugins import foreign_names
+from benchmark.config.plugins import families_in_parsers, foreign_names
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.run_config import (
     FROM_TASK,
@@ -35,16 +35,7 @@ from datamodules import TASKS, TaskDataModule
 from leaderboard.records.record import Record
 
 use_in_parsers()
-
-
-def _resolved(cls: Any, name: str, by_name: Callable[[Any, str], str] = _typehints.resolve_class_path_by_name) -> str:
-    """The import path of a class by its name: those of a family of architectures are made when they are asked for."""
-    if cls is SequenceModel and name not in list(ARCHITECTURES) and name in ARCHITECTURES:
-        return Choice(ARCHITECTURES[name]).class_path
-    return by_name(cls, name)
-
-
-_typehints.resolve_class_path_by_name = _resolved
+families_in_parsers()
 
 HARNESS_OWNS = {
     "max_steps", "min_steps", "max_epochs", "min_epochs", "max_time", "val_check_interval", "check_val_every_n_epoch",

@@ -9,6 +9,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jsonargparse import _typehints
+
 from benchmark.config.errors import said, unknown
 
 if TYPE_CHECKING:
@@ -105,6 +107,21 @@ def architecture(name: str) -> "type[SequenceModel]":
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
     raise ValueError(unknown("architecture", name, sorted(ARCHITECTURES)))
+
+
+def families_in_parsers() -> None:
+    """Let every parser of jsonargparse know the architectures of families, which are made when they are asked for."""
+    from architectures import ARCHITECTURES, SequenceModel
+
+    by_name = _typehints.resolve_class_path_by_name
+
+    def resolved(cls: Any, name: str) -> str:
+        if cls is SequenceModel and name not in list(ARCHITECTURES) and name in ARCHITECTURES:
+            made = ARCHITECTURES[name]
+            return f"{made.__module__}.{made.__qualname__}"
+        return by_name(cls, name)
+
+    _typehints.resolve_class_path_by_name = resolved
 
 
 def architectures_of_file(path: Path) -> "list[type[SequenceModel]]":
