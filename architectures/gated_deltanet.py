@@ -24,7 +24,6 @@ Departures
 - W_beta has no bias, as in the equations and in the authors' library (flash-linear-attention), unlike their training
   code.
 - exp(A_log) starts above 1e-4, so that its logarithm is finite.
-- A protocol's weight decay falls on A_log and dt_bias too, which the authors except: it treats all parameters alike.
 - Final norm and head are those of all models here.
 
 Shape letters: B batch, L positions, D, H, K, V, C and W as above.

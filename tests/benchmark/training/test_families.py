@@ -11,7 +11,7 @@ from architectures import families
 from benchmark.__main__ import main
 from benchmark.config.files.yaml_text import read_yaml
 from benchmark.training.folder.layout import CONFIG
-from benchmark.training.replay import replay
+from benchmark.training.replay import Mismatch, replay
 from leaderboard.records.record import Record
 from tests.helpers.runs import LM, assert_same_run, fit_command, record_of, resume, send_at
 from tests.helpers.sweep_helpers import SUITE
@@ -34,7 +34,7 @@ def test_the_record_says_whose_code_it_was(folder: Path) -> None:
     assert replay(record_of(folder)).difference == 0
     other = record_of(folder).model_dump(mode="json")
     other["architecture"]["library"] = "transformers 1.0"
-    with pytest.raises(ValueError, match=f"in version transformers 1.0 .here it is {LIBRARY}."):
+    with pytest.raises(Mismatch, match=f"in version transformers 1.0 .here it is {LIBRARY}."):
         replay(Record.model_validate(other))
 
 
