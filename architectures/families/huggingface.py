@@ -20,6 +20,7 @@ but for decay rates (A_log) and what the library marks.
 """
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -32,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.families.made import asked, exempt_from_decay, identifier, made, one_line, quiet
-from architectures.model import SequenceModel, require_divisor, require_positive
+from architectures.model import ModelState, SequenceModel, State, require_divisor, require_positive
 from architectures.registry import UnknownInFamily, family
 
 FIELDS = {
@@ -45,6 +46,9 @@ FIELDS = {
     ),
 }  # fmt: skip
 """Names that the library's configurations have for the same thing."""
+
+Layout = tuple[tuple[tuple[str, int, tuple[int, ...]], ...], ...]
+"""Of every block the tensors of its state: attribute and index in the library's cache, and shape without the batch."""
 
 _HIDDEN = re.compile(r"(\w+_)?intermediate_size|(decoder_)?ffn_dim|ffn_hidden_size|d_ff")
 _FIXED = {"tie_word_embeddings": False, "use_cache": False, "is_decoder": True, "n_groups": 1, "mamba_n_groups": 1}
@@ -61,6 +65,7 @@ class HuggingFaceModel(SequenceModel):
     """The library's name of the architecture."""
 
     positions = None  # the library's own, of whatever kind
+    _layout: Layout = ()
     lm: nn.Module
 
     def _build(self, vocab_size: int, seq_len: int, config: str = "", **sizes: int) -> None:
@@ -82,8 +87,10 @@ class HuggingFaceModel(SequenceModel):
                 if isinstance(module, nn.Embedding):
                     module.padding_idx = None  # its row would get no gradient, and here every token is a token
             exempt_from_decay(self.lm)
-            if self.embedding.weight.device.type != "meta" and seq_len > 1:
-                self._require_causal()
+            if self.embedding.weight.device.type != "meta":
+                if seq_len > 1:
+                    self._require_causal()
+                self._layout = self._layout_of_state()
 
     def _require_causal(self) -> None:
         """Raise a ValueError if the logits of a position change with a later token."""
@@ -108,8 +115,78 @@ class HuggingFaceModel(SequenceModel):
 
     @property
     def streams(self) -> bool:
-        """False: the library's caches grow with the sequence or belong to one model."""
-        return False
+        """True if every block keeps nothing but states of fixed size in the library's cache of linear attention."""
+        return bool(self._layout)
+
+    def initial_state(self, batch_size: int) -> ModelState:
+        """Zeros: the inputs of convolutions and the recurrent states of every block.
+
+        Raises:
+            TypeError: if the model has no state of fixed size to stream with.
+        """
+        if not self.streams:
+            raise TypeError(f"{type(self).__name__} keeps more than states of fixed size: it cannot stream")
+        new = self.embedding.weight.new_zeros
+        return ModelState(0, tuple(tuple(new(batch_size, *shape) for *_, shape in parts) for parts in self._layout))
+
+    def scan(self, tokens_BL: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """Read L more tokens one by one, as `SequenceModel.scan`; the library's caches are made for that."""
+        end, cache, outputs = state.position + tokens_BL.shape[1], self._cache_of(state.blocks), []
+        if end > self.seq_len:
+            raise ValueError(f"input of {end} tokens is longer than seq_len = {self.seq_len} of this model")
+        for tokens_B in tokens_BL.unbind(1):
+            output = self.lm(input_ids=tokens_B[:, None], use_cache=True, **{self._cache_argument: cache})
+            outputs.append(output.logits)
+        return torch.cat(outputs, dim=1), ModelState(end, self._state_of(cache))
+
+    @property
+    def _cache_argument(self) -> str:
+        names = inspect.signature(self.lm.forward).parameters
+        return "cache_params" if "cache_params" in names else "past_key_values"
+
+    def _layout_of_state(self) -> Layout:
+        """What every block keeps; nothing if one of them keeps something else than states of fixed size."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.lm.config)
+        if {type(layer).__name__ for layer in cache.layers} != {"LinearAttentionLayer"}:
+            return ()
+        token = torch.zeros(1, 1, dtype=torch.long, device=self.embedding.weight.device)
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                self.lm(input_ids=token, use_cache=True, **{self._cache_argument: cache})
+        except Exception:  # a model that also asks for the number of tokens before, for positions
+            return ()
+        layout = tuple(
+            tuple(
+                (kind, index, tuple(part.shape[1:]))
+                for kind in ("conv_states", "recurrent_states")
+                for index, part in getattr(layer, kind).items()
+                if part is not None
+            )
+            for layer in cache.layers
+        )
+        return layout if all(layout) else ()
+
+    def _cache_of(self, blocks: tuple[State, ...]) -> Any:
+        """The library's cache with copies of these states, because it writes into them."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.lm.config)
+        for layer, parts, tensors in zip(cache.layers, self._layout, blocks, strict=True):
+            for (kind, index, _), tensor in zip(parts, tensors, strict=True):
+                getattr(layer, kind)[index] = tensor.clone()
+                getattr(layer, f"is_{kind}_initialized")[index] = layer.has_previous_state[index] = True
+                if kind == "conv_states":
+                    layer.conv_kernel_size[index] = tensor.shape[-1]
+                layer.device, layer.dtype = tensor.device, tensor.dtype
+        return cache
+
+    def _state_of(self, cache: Any) -> tuple[State, ...]:
+        return tuple(
+            tuple(getattr(layer, kind)[index] for kind, index, _ in parts)
+            for layer, parts in zip(cache.layers, self._layout, strict=True)
+        )
 
     def forward(self, tokens_BL: Tensor) -> Tensor:
         """Compute next-token logits; position l sees tokens 0..l only.

@@ -180,10 +180,10 @@ def check_streaming(cls: Architecture, *, seq_len: int = 70, **options: Any) -> 
             require(same, "a step changes the state that it was given")
             pieces.append(piece)
             state = after
-        require_equal(torch.stack(pieces, 1), logits, "token by token")
+        require_equal(torch.stack(pieces, 1), logits, "token by token", rounding_of(cls))
         half, state = model.scan(tokens[:, : seq_len // 2], model.initial_state(3))
         rest, _ = model.scan(tokens[:, seq_len // 2 :], state)
-    require_equal(torch.cat([half, rest], 1), logits, "in two pieces")
+    require_equal(torch.cat([half, rest], 1), logits, "in two pieces", rounding_of(cls))
 
 
 def state_parts(state: ModelState) -> list[Tensor]:

@@ -79,6 +79,28 @@ def test_decay_rates_do_not_decay() -> None:
     assert {rule.decays for name, rule in rules.items() if name.endswith("in_proj.weight")} == {True}
 
 
+@pytest.mark.parametrize("name", ["mamba", "falcon_mamba"])
+def test_streams_in_the_librarys_cache(name: str) -> None:
+    """Token by token from zeros, and from a state that is kept: see `check_streaming`, which mamba2 passes above."""
+    model = build(f"hf:{name}", seq_len=12)
+    first, state = model.scan(TOKENS, model.initial_state(2))
+    again = [model.scan(TOKENS[:, :5], state)[0] for _ in range(2)]
+    torch.testing.assert_close(again[0], again[1], rtol=0, atol=0)
+    whole = model(torch.cat([TOKENS, TOKENS[:, :5]], dim=1))
+    torch.testing.assert_close(torch.cat([first, again[0]], dim=1), whole, rtol=1e-4, atol=1e-5)
+    assert model.state_bytes is not None
+    with pytest.raises(ValueError, match="longer than seq_len = 12"):
+        model.scan(TOKENS, state)
+
+
+def test_what_does_not_stream() -> None:
+    for name in ("hf:llama", "hf:recurrent_gemma"):
+        model = build(name)
+        assert not model.streams and model.state_bytes is None
+        with pytest.raises(TypeError, match="it cannot stream"):
+            model.initial_state(1)
+
+
 def test_every_token_has_an_embedding_that_is_trained() -> None:
     """Some configurations reserve a token for padding, whose embedding gets no gradient."""
     model = build("hf:blenderbot")
