@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import architectures
-from architectures import ARCHITECTURES
+from architectures import ARCHITECTURES, FAMILIES
 from benchmark.config.files.yaml_text import from_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +73,9 @@ def require_name(name: str) -> None:
         raise ValueError(f"'{name}' is longer than {LONGEST_NAME} characters: choose a shorter name")
     if from_text(name) != name:
         raise ValueError(f"'{name}' is {from_text(name)} in YAML: choose another name")
+    for prefix in FAMILIES:
+        if name.startswith(f"{prefix}_"):
+            raise ValueError(f"'{name}': names with {prefix}_ before them are those of {prefix}:NAME: choose another")
     if name in ARCHITECTURES:
         where = ARCHITECTURES[name].__module__
         raise ValueError(f"architecture name '{name}' is already taken by {where}: choose another")

@@ -140,6 +140,7 @@ REFUSED = [
     (["state"], "'state' (class State) means something else in the code: choose another name"),
     (["torch"], "'torch' (class Torch) means something else in the code"),
     (["super"], "'super' (class Super) means something else in the code"),
+    (["hf_mine"], "'hf_mine': names with hf_ before them are those of hf:NAME: choose another"),
     (["My-Model"], "'My-Model' cannot be a name here: lower case letters, digits and underscores, like my_model"),
     (["../evil"], "'../evil' cannot be a name here"),
     (["class"], "'class' cannot be a name here"),
