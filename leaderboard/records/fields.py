@@ -70,7 +70,7 @@ class Architecture(Model):
     version: Positive
     backend: Name
     config: Config
-    library: Annotated[Name, Field(exclude_if=lambda value: not value)] | None = None
+    library: Annotated[Name | None, Field(exclude_if=lambda value: value is None)] = None
 
 
 class RecordedTask(Model):

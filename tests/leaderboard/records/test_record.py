@@ -209,7 +209,7 @@ def test_exported_schema_is_closed_everywhere() -> None:
     exported = json.loads(SCHEMA_FILE.read_text())
     for part in [exported, *exported["$defs"].values()]:
         assert part["additionalProperties"] is False
-        later = {"ensemble_size", "init_hash", "resumed", "callbacks"}  # older records lack them
+        later = {"ensemble_size", "init_hash", "resumed", "callbacks", "library"}  # older records lack them
         assert sorted(part["required"]) == sorted(part["properties"].keys() - later)
 
 
