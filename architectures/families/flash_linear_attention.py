@@ -124,7 +124,7 @@ def architecture_of(name: str) -> Any:
     """A stack of any layer of the flash-linear-attention library, on a CUDA device: `--model fla:gla`.
 
     Args:
-        name: of the file of the layer in the library, such as `gla`, `delta_net`, `rwkv7`.
+        name: of the file of the layer in the library, such as `gla`, `delta_net`, `rwkv6`.
 
     Returns:
         a subclass of `SequenceModel`, the same one every time.

@@ -21,6 +21,7 @@ but for decay rates (A_log) and what the library marks.
 
 import dataclasses
 import inspect
+import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -31,6 +32,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from architectures.families.made import asked, exempt_from_decay, identifier, made, one_line, quiet
 from architectures.model import ModelState, SequenceModel, State, require_divisor, require_positive
@@ -87,7 +89,8 @@ class HuggingFaceModel(SequenceModel):
                 if isinstance(module, nn.Embedding):
                     module.padding_idx = None  # its row would get no gradient, and here every token is a token
             exempt_from_decay(self.lm)
-            if self.embedding.weight.device.type != "meta":
+            weight = self.embedding.weight
+            if not (weight.is_meta or isinstance(weight, FakeTensor)):  # tensors without values, for an estimate
                 if seq_len > 1:
                     self._require_causal()
                 self._layout = self._layout_of_state()
@@ -130,7 +133,18 @@ class HuggingFaceModel(SequenceModel):
         return ModelState(0, tuple(tuple(new(batch_size, *shape) for *_, shape in parts) for parts in self._layout))
 
     def scan(self, tokens_BL: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """Read L more tokens one by one, as `SequenceModel.scan`; the library's caches are made for that."""
+        """Read L more tokens one by one, as the library's caches are made for.
+
+        Args:
+            tokens_BL: (B, L) integers in 0..V-1.
+            state: from `initial_state`, `scan` or `step`; not modified.
+
+        Returns:
+            logits (B, L, V) and the state after the last token.
+
+        Raises:
+            ValueError: if more than seq_len tokens are read in total.
+        """
         end, cache, outputs = state.position + tokens_BL.shape[1], self._cache_of(state.blocks), []
         if end > self.seq_len:
             raise ValueError(f"input of {end} tokens is longer than seq_len = {self.seq_len} of this model")
@@ -145,7 +159,7 @@ class HuggingFaceModel(SequenceModel):
         return "cache_params" if "cache_params" in names else "past_key_values"
 
     def _layout_of_state(self) -> Layout:
-        """What every block keeps; nothing if one of them keeps something else than states of fixed size."""
+        """The tensors that every block keeps; empty if one of them keeps something else than states of fixed size."""
         from transformers import DynamicCache
 
         cache = DynamicCache(config=self.lm.config)
@@ -267,6 +281,7 @@ def model_types() -> list[str]:
     """
     if find_spec("transformers") is None:
         raise ValueError("hf:NAME needs the transformers library, which is not installed: pip install transformers")
+    os.environ.setdefault("USE_HUB_KERNELS", "0")  # where the package kernels is installed, it would fetch and run code
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     return sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)

@@ -10,6 +10,8 @@ import benchmark
 from architectures import families
 from benchmark.__main__ import main
 from benchmark.config.files.yaml_text import read_yaml
+from benchmark.config.parser import config_of
+from benchmark.training.evidence.step_cost import step_cost
 from benchmark.training.folder.layout import CONFIG
 from benchmark.training.replay import Mismatch, replay
 from leaderboard.records.record import Record
@@ -32,6 +34,8 @@ def test_the_record_says_whose_code_it_was(folder: Path) -> None:
     of = record_of(folder).architecture
     assert (of.name, of.library, of.config["config"]) == ("hf_llama", LIBRARY, "num_key_value_heads=1")
     assert replay(record_of(folder)).difference == 0
+    # The estimate before a replay is of the model itself, not of a transformer of its width.
+    assert step_cost(config_of(record_of(folder))).parameters == record_of(folder).parameters
     other = record_of(folder).model_dump(mode="json")
     other["architecture"]["library"] = "transformers 1.0"
     with pytest.raises(Mismatch, match=f"in version transformers 1.0 .here it is {LIBRARY}."):
