@@ -1,8 +1,6 @@
 """Our own implementations held against fla: its reference of the gated delta rule, and whole models on its kernels."""
 
 import copy
-import sys
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -17,18 +15,10 @@ from architectures.ops import backend
 from architectures.ops.mlstm import mlstm
 from architectures.rwkv import RWKV
 from architectures.xlstm import XLSTM
+from tests.helpers.kernels import CUDA, harmless_warnings, needs_fla
 from tests.oracles import xlstm
 
-CUDA = torch.cuda.is_available()
-pytestmark = [
-    pytest.mark.skipif(
-        find_spec("fla") is None or not (CUDA or "tests.helpers.triton_interpreter" in sys.modules),
-        reason="needs fla, and a CUDA device or Triton's interpreter: make test-kernels",
-    ),
-    # As in test_fused.py, with the reasons.
-    pytest.mark.filterwarnings("ignore:ChunkDeltaRuleFunction does not support float32:RuntimeWarning"),
-    pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered in:RuntimeWarning"),
-]
+pytestmark = [needs_fla, *harmless_warnings]
 
 
 def assert_close(actual: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:

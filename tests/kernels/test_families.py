@@ -1,21 +1,13 @@
 """Stacks of flash-linear-attention's layers by name: causal, trained in every part, recorded with the library."""
 
-import sys
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
 import torch
 
-CUDA = torch.cuda.is_available()
-DEVICE = "cuda" if CUDA else "cpu"
-pytestmark = [
-    pytest.mark.skipif(
-        find_spec("fla") is None or not (CUDA or "tests.helpers.triton_interpreter" in sys.modules),
-        reason="needs flash-linear-attention, and a CUDA device or Triton's interpreter: make test-kernels",
-    ),
-    pytest.mark.filterwarnings("ignore"),  # of the library, and of what it imports
-]
+from tests.helpers.kernels import DEVICE, needs_fla
+
+pytestmark = [needs_fla, pytest.mark.filterwarnings("ignore")]  # of the library, and of what it imports
 
 
 def build(name: str, **options: Any) -> Any:

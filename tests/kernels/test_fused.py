@@ -4,9 +4,7 @@ On a CUDA device the compiled kernels run; elsewhere Triton's interpreter runs t
 layouts, scaling, masks and gradients, but neither compilation nor the rounding of tensor cores. `make test-kernels`.
 """
 
-import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -16,11 +14,9 @@ from torch import Tensor
 
 from architectures.ops.backend import MAX_KEYS
 from architectures.ops.cuda import fused
+from tests.helpers.kernels import CUDA, DEVICE, harmless_warnings, needs_fla
 from tests.oracles.delta_rule import delta_rule
 
-CUDA = torch.cuda.is_available()
-DEVICE = "cuda" if CUDA else "cpu"
-INTERPRETER = "tests.helpers.triton_interpreter" in sys.modules
 DTYPES = (torch.float32, torch.bfloat16) if CUDA else (torch.float32,)  # the interpreter gets bfloat16 wrong
 TOLERANCE = {
     ("cpu", torch.float32): 1e-5,  # sums of up to 128 steps in another order
@@ -31,17 +27,7 @@ TOLERANCE = {
 WEAK, STRONG = 0.05, 200.0
 """Largest -log decay a step. Over a chunk of 64 strong decays sum to about -6,400: e^6400 overflows."""
 
-needs_fla = pytest.mark.skipif(
-    find_spec("fla") is None or not (CUDA or INTERPRETER),
-    reason="needs fla, and a CUDA device or Triton's interpreter: make test-kernels",
-)
-pytestmark = [
-    # fla says at every call in float32 that some platforms lack it; on those the test fails by itself.
-    pytest.mark.filterwarnings("ignore:ChunkDeltaRuleFunction does not support float32:RuntimeWarning"),
-    # Of pairs in the wrong order, which a kernel masks after the exponential: NumPy tells, a GPU does not, and what is
-    # not masked is a NaN or an infinity in a result.
-    pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered in:RuntimeWarning"),
-]
+pytestmark = harmless_warnings
 Inputs = dict[str, Tensor]
 HALF_INPUTS = set("qkvrabxBC")
 """Inputs that autocast leaves in half precision; decays, dt and states stay in float32."""

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -11,18 +10,9 @@ from torch import Tensor
 from torch.func import vmap
 
 from architectures.ops.cuda import fused
+from tests.helpers.kernels import DEVICE, harmless_warnings, needs_fla
 
-CUDA = torch.cuda.is_available()
-DEVICE = "cuda" if CUDA else "cpu"
-pytestmark = [
-    pytest.mark.skipif(
-        find_spec("fla") is None or not (CUDA or "tests.helpers.triton_interpreter" in sys.modules),
-        reason="needs fla, and a CUDA device or Triton's interpreter: make test-kernels",
-    ),
-    # As in test_fused.py, with the reasons.
-    pytest.mark.filterwarnings("ignore:ChunkDeltaRuleFunction does not support float32:RuntimeWarning"),
-    pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered in:RuntimeWarning"),
-]
+pytestmark = [needs_fla, *harmless_warnings]
 
 E, B, L, H, G, K, V = 2, 1, 3, 2, 1, 16, 16
 """Seeds, sequences, positions, heads, groups, keys, values: small, since the interpreter is slow."""
