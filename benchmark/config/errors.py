@@ -280,9 +280,9 @@ def _names(key: str) -> list[str]:
     from architectures import ARCHITECTURES, FAMILIES  # here, because they import torch
     from datamodules import TASKS
 
-    return (
-        [*sorted(ARCHITECTURES), *sorted(f"{prefix}:NAME" for prefix in FAMILIES)] if key == "model" else sorted(TASKS)
-    )
+    if key == "data":
+        return sorted(TASKS)
+    return [*sorted(ARCHITECTURES), *sorted(f"{prefix}:NAME" for prefix in FAMILIES)]
 
 
 def _known(key: str) -> str:
@@ -291,9 +291,8 @@ def _known(key: str) -> str:
 
 def _plain(text: str) -> str:
     """A type complaint without Python's notation."""
-    if (choices := _CHOICES.findall(text)) and not _CHOICES.sub("", text.replace("Expected a <class 'int'>", "")).strip(
-        " -"
-    ):
+    choices = _CHOICES.findall(text)
+    if choices and not _CHOICES.sub("", text.replace("Expected a <class 'int'>", "")).strip(" -"):  # and nothing else
         names = sorted({name for part in choices for name in re.findall(r"[\w.-]+", part)})
         return f"expected one of {', '.join(names)}"
     if match := re.search(r"Errors: (- .*) Given value type: .* Given value: (.*)$", text):  # none of several types

@@ -230,8 +230,8 @@ def wins(cell: CellRuns) -> FloatArray:
 
 
 def cell_parts(wins_KMN: FloatArray, m: int, n: int) -> FloatArray:
-    """What a cell adds to a win rate, shape (..., 5): win rate, the same of the arms with their additional runs, the
-    two parts of its variance that stem from the entry's and from the reference's runs, and the share decided.
+    """Summands of a cell, shape (..., 5): win rate, the same of the arms with their additional runs, the two parts of
+    its variance that stem from the entry's and from the reference's runs, and the share decided.
 
     Args:
         wins_KMN: as of `wins`; any number of leading dimensions.

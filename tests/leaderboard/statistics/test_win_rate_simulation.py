@@ -30,7 +30,7 @@ N = 2000
 
 
 def margin(rate: float, n: int) -> float:
-    """What a share may differ by from its expectation: four standard errors."""
+    """Four standard errors of a share: the most that it may differ from its expectation."""
     return 4 * sqrt(rate * (1 - rate) / n)
 
 
