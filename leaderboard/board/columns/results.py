@@ -193,7 +193,7 @@ define(
 define(
     "learning rate",
     lambda row: rate_text(_every(row, "learning_rate")),
-    {HEADLINE: 4.5, CSV: 16.5},
+    {CELL: 7.5, CSV: 16.5},
     number=lambda row: max(filter(None, _every(row, "learning_rate")), default=None),
     values={"learning_rate": "runs.learning_rate"},
     explanation="The entry's choice, one for the cells of a task. So are the rest of the optimizer and every option of "

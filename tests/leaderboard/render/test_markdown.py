@@ -50,18 +50,18 @@ def test_tables_by_hand(tmp_path: Path) -> None:
     assert headline[0][2] == "times the transformer's steps"
     speed, rate, size = "65,000 cpu", "0.001", "202,754"
     assert headline[1:] == [
-        ["1", "Transformer transformer", "1 (reference)", "3/4", rate, size, speed, "2", "2026-11-01", "verified"],
-        ["2", "Mamba mamba", "no outcome: two", "0/2", rate, size, speed, "0-2", "2026-11-01", "self-reported"],
-        ["-", "Rwkv rwkv", "missing: one", "1/1", rate, size, speed, "1", "2026-11-01", "self-reported"],
+        ["1", "Transformer transformer", "1 (reference)", "3/4", size, speed, "2", "2026-11-01", "verified"],
+        ["2", "Mamba mamba", "no outcome: two", "0/2", size, speed, "0-2", "2026-11-01", "self-reported"],
+        ["-", "Rwkv rwkv", "missing: one", "1/1", size, speed, "1", "2026-11-01", "self-reported"],
     ]
     assert one[1:] == [
-        ["1", "transformer", "2/2 (34-100 %)", "100 (100+)", "200", "1 (reference)", "-"],
-        ["2", "mamba", "0/2 (0-66 %)", "> 1,000", "1,000", "> 1.40x", "< 0.001"],
+        ["1", "transformer", "2/2 (34-100 %)", "100 (100+)", "200", "1 (reference)", "-", rate],
+        ["2", "mamba", "0/2 (0-66 %)", "> 1,000", "1,000", "> 1.40x", "< 0.001", rate],
     ]
     assert two[1:] == [
-        ["1", "transformer", "1/2 (9-91 %)", "500 (500+)", "750", "1 (reference)", "-"],
-        ["3", "rwkv", "1/1 (21-100 %)", "200 (200+)", "200", "0.50x (0.25-12.3)", "0.250"],
-        ["-", "mamba", "-", "-", "-", "> 1.40x", "< 0.001"],
+        ["1", "transformer", "1/2 (9-91 %)", "500 (500+)", "750", "1 (reference)", "-", rate],
+        ["3", "rwkv", "1/1 (21-100 %)", "200 (200+)", "200", "0.50x (0.25-12.3)", "0.250", rate],
+        ["-", "mamba", "-", "-", "-", "> 1.40x", "< 0.001", rate],
     ]
 
 
