@@ -25,7 +25,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from architectures.families.made import asked, exempt_from_decay, identifier, made, one_line, quiet
+from architectures.families.adapter import (
+    adapter_class,
+    exempt_from_decay,
+    identifier,
+    one_line,
+    parsed_arguments,
+    quiet,
+)
 from architectures.model import MLP, SequenceModel, require_divisor, require_positive
 from architectures.registry import UnknownInFamily, family
 
@@ -72,7 +79,7 @@ class FLAModel(SequenceModel):
         }  # fmt: skip
         given = {name: value for name, value in given.items() if name in known}
         options = {name: option for name, option in OPTIONS.items() if name in known}
-        given |= asked(config, known.keys() - _GIVEN, options)
+        given |= parsed_arguments(config, known.keys() - _GIVEN, options)
         with one_line(f"fla:{type(self).__name__.partition('_')[2]} cannot be built with these options"), quiet():
             mixers = [
                 self.layer(**given, **({"layer_idx": i} if "layer_idx" in known else {}))
@@ -139,11 +146,11 @@ def architecture_of(name: str) -> Any:
         hint = f"did you mean fla:{near[0]}? " if near else ""
         names = ", ".join(f"fla:{each}" for each in known)
         raise UnknownInFamily(f"unknown architecture 'fla:{name}': {hint}known names are {names}")
-    return _made(name, known[name])
+    return _adapter(name, known[name])
 
 
 @cache
-def _made(name: str, layer: str) -> Any:
+def _adapter(name: str, layer: str) -> Any:
     """A class of its own for each layer, with the options that it has."""
     with one_line(f"fla:{name} cannot be imported"), quiet():
         cls = getattr(import_module(f"fla.layers.{name}"), layer)
@@ -155,7 +162,7 @@ def _made(name: str, layer: str) -> Any:
     except PackageNotFoundError:  # its files alone
         library = "flash-linear-attention"
     summary = f"{layer} of the flash-linear-attention library, between pre-norms and MLPs."
-    return made(FLAModel, f"fla_{identifier(name)}", summary, defaults, layer=cls, library=library)
+    return adapter_class(FLAModel, f"fla_{identifier(name)}", summary, defaults, layer=cls, library=library)
 
 
 def __getattr__(name: str) -> Any:

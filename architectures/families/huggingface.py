@@ -34,7 +34,14 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from architectures.families.made import asked, exempt_from_decay, identifier, made, one_line, quiet
+from architectures.families.adapter import (
+    adapter_class,
+    exempt_from_decay,
+    identifier,
+    one_line,
+    parsed_arguments,
+    quiet,
+)
 from architectures.model import ModelState, SequenceModel, State, require_divisor, require_positive
 from architectures.registry import UnknownInFamily, family
 
@@ -254,7 +261,7 @@ def _meant(model_type: str, names: Iterable[str]) -> list[str]:
 def _asked(model_type: str, config: str) -> dict[str, Any]:
     """The fields in the option `config`."""
     options = {name: option for option, names in FIELDS.items() for name in _meant(model_type, names)}
-    return asked(config, _known_fields(model_type).keys() - _FIXED.keys(), options)
+    return parsed_arguments(config, _known_fields(model_type).keys() - _FIXED.keys(), options)
 
 
 @cache
@@ -307,11 +314,11 @@ def architecture_of(name: str) -> Any:
         near = get_close_matches(name, known, n=1)
         hint = f"did you mean hf:{near[0]}?" if near else "such are hf:gpt2, hf:llama and hf:mamba2"
         raise UnknownInFamily(f"unknown architecture 'hf:{name}': {hint} (the installed transformers has {len(known)})")
-    return _made(found[0])
+    return _adapter(found[0])
 
 
 @cache
-def _made(model_type: str) -> Any:
+def _adapter(model_type: str) -> Any:
     """A class of its own for each model type, with the options that its configuration has."""
     import transformers
 
@@ -325,7 +332,7 @@ def _made(model_type: str) -> Any:
         del defaults["n_heads"]
     if not any(map(_HIDDEN.fullmatch, _known_fields(model_type))):
         del defaults["mlp_ratio"]
-    return made(
+    return adapter_class(
         HuggingFaceModel,
         f"hf_{identifier(model_type)}",
         f"{model_type} of the transformers library, initialised at random by the library's own code.",

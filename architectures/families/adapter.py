@@ -21,7 +21,7 @@ CONFIG = """further arguments of the library's own, like "attention_bias=true hi
         null and lists as in JSON."""
 
 
-def made(base: Any, name: str, summary: str, defaults: Mapping[str, Any], **members: Any) -> Any:
+def adapter_class(base: Any, name: str, summary: str, defaults: Mapping[str, Any], **members: Any) -> Any:
     """A subclass that passes its options to `_build` of its base.
 
     Args:
@@ -50,7 +50,7 @@ def made(base: Any, name: str, summary: str, defaults: Mapping[str, Any], **memb
     return documented(type(name, (base,), {**place, **members}))
 
 
-def asked(config: str, known: Collection[str], options: Mapping[str, str]) -> dict[str, Any]:
+def parsed_arguments(config: str, known: Collection[str], options: Mapping[str, str]) -> dict[str, Any]:
     """The library's arguments in the option `config`.
 
     Args:
