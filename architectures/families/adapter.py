@@ -37,7 +37,8 @@ def adapter_class(base: Any, name: str, summary: str, defaults: Mapping[str, Any
             raise TypeError(f"{name}() got an unexpected keyword argument {min(unknown)!r}")
         self._build(vocab_size, seq_len, **{**defaults, **options})
 
-    # The parser and the checks read a signature: every class has the options that its library's code has.
+    # The parser and the checks read name and signature: every class has the options that its library's code has.
+    build.__name__ = "__init__"
     P = inspect.Parameter
     options = [P(each, P.KEYWORD_ONLY, default=v, annotation=type(v)) for each, v in {**defaults, "config": ""}.items()]
     sizes = [P(each, P.POSITIONAL_OR_KEYWORD, annotation=int) for each in ("vocab_size", "seq_len")]
@@ -45,7 +46,7 @@ def adapter_class(base: Any, name: str, summary: str, defaults: Mapping[str, Any
     build.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     build.__annotations__ = {parameter.name: parameter.annotation for parameter in [*sizes, *options]}
     raises = "Raises:\n    ValueError: if a size is smaller than 1, or the library cannot build the model with it."
-    documentation = f"{summary}\n\nArgs:\n    config: {CONFIG}\n\n{raises}"
+    documentation = f"{summary}\n\nArgs:\n    n_heads: number of heads.\n    config: {CONFIG}\n\n{raises}"
     place = {"__init__": build, "__module__": base.__module__, "__qualname__": name, "__doc__": documentation}
     return documented(type(name, (base,), {**place, **members}))
 

@@ -326,7 +326,7 @@ def _adapter(model_type: str) -> Any:
     if parts:
         text = f"{model_type}_text"
         hint = f"name the one for text, hf:{text}" if text in model_types() else "only those of text alone can be built"
-        raise ValueError(f"hf:{model_type} is made of several models ({', '.join(parts)}): {hint}")
+        raise ValueError(f"the model 'hf:{model_type}' is made of several ({', '.join(parts)}): {hint}")
     defaults = {"d_model": 128, "n_layers": 1, "n_heads": 8, "mlp_ratio": 4}
     if not _meant(model_type, FIELDS["n_heads"]):
         del defaults["n_heads"]

@@ -126,7 +126,7 @@ def test_a_name_with_the_prefix_stays_free(monkeypatch: pytest.MonkeyPatch) -> N
     ("name", "options", "message"),
     [
         ("hf:lama", {}, "unknown architecture 'hf:lama': did you mean hf:llama?"),
-        ("hf:gemma3", {}, "hf:gemma3 is made of several models (text_config, vision_config): name the"),
+        ("hf:gemma3", {}, "the model 'hf:gemma3' is made of several (text_config, vision_config): name"),
         ("hf:cpmant", {}, "hf:cpmant cannot be built with these options: it is not causal"),
         ("hf:llama", {"n_heads": 5}, "model.n_heads = 5 does not divide model.d_model = 32; the nearest"),
         ("hf:llama", {"n_layers": 0}, "model.n_layers must be at least 1, got 0"),

@@ -81,6 +81,7 @@ def test_swept(tmp_path: Path) -> None:
     [
         (["fit", "--data=lm", "--model=hf:lama"], "unknown architecture 'hf:lama': did you mean hf:llama?"),
         (["fit", "--data=lm", "--model=fla:gla"], "fla:NAME needs "),
+        (["fit", "--data=lm", "--model=hf:gemma3"], "the model 'hf:gemma3' is made of several (text_config"),
         (["check", "hf:lama"], "unknown architecture 'hf:lama': did you mean hf:llama?"),
         (["sweep", "--suite=lite", "--models=hf:lama"], "unknown architecture 'hf:lama'"),
         (["fit", "--data=lm", "--model=hf:llama", "--model.n_heads=5"], "model.n_heads = 5 does not divide"),
@@ -94,6 +95,14 @@ def test_mistakes_are_one_line(words: list[str], said: str, capsys: pytest.Captu
         code = end.code  # type: ignore[assignment]
     (line,) = capsys.readouterr().err.splitlines()
     assert code == 2 and said in line
+
+
+def test_the_options_of_a_model_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", "--model.help", "hf:llama"])
+    said = " ".join(capsys.readouterr().out.split())
+    for text in ("number of blocks.", "number of heads.", "further arguments of the library's own", "default: 128"):
+        assert text in said
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
