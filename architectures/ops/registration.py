@@ -4,11 +4,12 @@ An operator brings a forward pass, a backward pass and a FLOP count; everything 
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
 NAMESPACE = "emergence"
@@ -51,14 +52,16 @@ def compiled_operator(name: str, forward: Pass, backward: Pass, flops: Callable[
         ctx.numbers = [x for x in inputs if not isinstance(x, Tensor)]
         ctx.save_for_backward(*(inputs[i] for i in kept if isinstance(inputs[i], Tensor)), *saved)
 
-    def differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Tensor | None, ...]:
+    def differentiate(
+        ctx: Any, gradients: Sequence[Tensor | None], backward: Pass = gradient
+    ) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors
         filled = [
             tensors[0].new_zeros(shape) if d is None else d.contiguous()
             for d, shape in zip(gradients, ctx.shapes, strict=False)
         ]
         with torch.autocast("cpu", enabled=False):  # which would turn the products to half precision
-            return *gradient(*tensors, filled, *ctx.numbers), *[None] * len(ctx.numbers)
+            return *backward(*tensors, filled, *ctx.numbers), *[None] * len(ctx.numbers)
 
     operator.register_autograd(differentiate, setup_context=save)
     if flops is not None:
@@ -66,8 +69,35 @@ def compiled_operator(name: str, forward: Pass, backward: Pass, flops: Callable[
         register_flop_formula(getattr(ops, name))(lambda *shapes, **_: flops(*shapes))
         register_flop_formula(getattr(ops, f"{name}_backward"))(lambda *shapes, **_: 2 * flops(*shapes))
 
+    class Direct(torch.autograd.Function):
+        """The operator without PyTorch's dispatcher, which takes longer than the operator itself on small tensors."""
+
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
+            outputs = forward(*arguments)
+            save(ctx, arguments, outputs)
+            if "saved" in needed:
+                ctx.mark_non_differentiable(outputs[-1])
+            return tuple(outputs)
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+            return differentiate(ctx, gradients[: len(ctx.shapes)], backward)
+
     def run(*arguments: Any) -> list[Tensor]:
         dtype = torch.promote_types(arguments[0].dtype, torch.float32)
-        return operator(*(x.to(dtype).contiguous() if isinstance(x, Tensor) else x for x in arguments))
+        prepared = [x.to(dtype).contiguous() if isinstance(x, Tensor) else x for x in arguments]
+        return operator(*prepared) if _watched(prepared) else list(Direct.apply(*prepared))
 
     return run
+
+
+def _watched(arguments: Sequence[Any]) -> bool:
+    """Tell whether a tool of PyTorch must see the operator as one: a FLOP counter, a compiler, fake tensors, a map."""
+    return (
+        torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch.compiler.is_compiling()
+        or any(isinstance(x, Tensor) and type(x) not in (Tensor, nn.Parameter) for x in arguments)
+    )

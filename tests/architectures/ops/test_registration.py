@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 
-# These register the operators.
-from architectures.ops import convolution, delta_rule, diagonal, selective, slstm, ssd  # noqa: F401
-from architectures.ops.pointwise import rwkv_keys, rwkv_readout, squared_relu, token_shift  # noqa: F401
+from architectures.ops import convolution, delta_rule, diagonal, selective, slstm, ssd
+from architectures.ops.pointwise import rwkv_keys, rwkv_readout, squared_relu, token_shift
 
 B, L, D, H, K, V, N, W, M = 2, 70, 8, 2, 4, 3, 3, 4, 6
 """Sequences, positions (more than a chunk), channels, heads, keys, values, states, filter width, mixes."""
@@ -28,6 +28,11 @@ OPERATORS: dict[str, tuple[list[tuple[int, ...]], list[Any]]] = {
     "ssd": ([(B, L, H, V), (B, L, H), (B, L, H), (B, L, N), (B, L, N), (B, H), (B, N, H, V)], []),
 }
 """Shapes of the tensors, and the numbers, that every operator takes."""
+
+MODULES = (
+    convolution, squared_relu, token_shift, rwkv_keys, rwkv_readout, delta_rule, selective, diagonal, slstm, ssd
+)  # fmt: skip
+"""Where the function that models call lies, in the order of the operators."""
 
 operators = pytest.mark.parametrize("name", OPERATORS)
 
@@ -74,3 +79,30 @@ def test_shapes_without_data_are_those_with_data(name: str) -> None:
     with FakeTensorMode(allow_non_fake_inputs=True):
         fake = operator(name)(*example(name))
     assert [(x.shape, x.stride(), x.dtype) for x in fake] == [(x.shape, x.stride(), x.dtype) for x in outputs]
+
+
+@operators
+def test_what_models_call_goes_around_the_dispatcher_unless_something_watches(name: str) -> None:
+    """The same bits either way: results, and gradients of a loss on the first output. FLOPs are counted."""
+    call = dict(zip(OPERATORS, MODULES, strict=True))[name]._compiled
+    arguments = example(name)
+    tensors = [x for x in arguments if isinstance(x, Tensor)]
+    direct = call(*arguments)
+    with FlopCounterMode(display=False) as counter:
+        watched = call(*arguments)
+    assert "Direct" in type(direct[0].grad_fn).__name__
+    assert name in type(watched[0].grad_fn).__name__
+    assert all(torch.equal(x, y) for x, y in zip(direct, watched, strict=True))
+    gradients = [torch.autograd.grad(outputs[0].sum(), tensors, allow_unused=True) for outputs in (direct, watched)]
+    assert all(torch.equal(x, y) for x, y in zip(*gradients, strict=True))
+    elementwise = ("squared_relu", "token_shift", "rwkv_keys", "rwkv_readout")
+    assert (counter.get_total_flops() == 0) == (name in elementwise)
+
+
+@operators
+def test_a_gradient_of_a_gradient_is_refused(name: str) -> None:
+    arguments = example(name)
+    loss = dict(zip(OPERATORS, MODULES, strict=True))[name]._compiled(*arguments)[0].square().sum()
+    (gradient,) = torch.autograd.grad(loss, arguments[0], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable|differentiate twice"):
+        gradient.sum().backward()
