@@ -17,7 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.model import MLP, SequenceModel, require_choice, require_divisor, require_positive
+from architectures.ops.attention import LONGEST, WIDEST, short_attention
+from architectures.ops.backend import compiles
 from architectures.registry import register
+
+ATTENTIONS = ("numba", "torch", "sdpa")
+"""Implementations: compiled loops, products of matrices, PyTorch's fused attention."""
+
+SHORT = 64
+"""Most positions up to which plain products of matrices are faster on a CPU than PyTorch's fused attention."""
 
 
 def rotate(x_BHLK: Tensor, base: float = 10_000.0) -> Tensor:
@@ -53,23 +61,56 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(d_model, 3 * d_model)
         self.out = nn.Linear(d_model, d_model)
 
-    def heads(self, x_BLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (B, H, L, K)."""
-        q, k, v = self.qkv(x_BLD).unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
-        return (rotate(q), rotate(k), v) if self.rotary else (q, k, v)
-
     def forward(self, x_BLD: Tensor, bias: Tensor | None = None) -> Tensor:
         """(B, L, D) to (B, L, D); `bias` is added to the logits, broadcastable to (B, H, L, L)."""
-        q, k, v = self.heads(x_BLD)
-        mask = None if bias is None else causal_mask(q) + bias.to(q.dtype)
-        y_BHLK = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        qkv = self.qkv(x_BLD)
+        implementation = self.implementation(x_BLD.shape[1], qkv)
+        if implementation == "numba":
+            if bias is not None:
+                batch, length, _ = x_BLD.shape
+                bias = bias.to(qkv.dtype).expand(batch, self.n_heads, length, length)
+            return self.out(short_attention(self.rotated(qkv), bias, n_heads=self.n_heads))
+        q, k, v = self.heads(qkv)
+        if implementation == "torch":
+            y_BHLK = probabilities(q, k, bias) @ v
+        else:
+            mask = None if bias is None else causal_mask(q) + bias.to(q.dtype)
+            y_BHLK = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.out(y_BHLK.transpose(1, 2).flatten(2))
+
+    def implementation(self, length: int, like: Tensor) -> str:
+        """The fastest one for L positions on the device and in the dtype of a tensor.
+
+        Returns:
+            one of `ATTENTIONS`.
+        """
+        # Tools that watch operators see PyTorch's own attention, so that FLOPs are counted alike at every length.
+        watched = torch._C._len_torch_dispatch_stack() > 0
+        if like.device.type != "cpu" or watched:
+            return "sdpa"
+        if length <= LONGEST and self.out.in_features // self.n_heads <= WIDEST and compiles():
+            return "numba"
+        return "torch" if length <= SHORT and like.dtype in (torch.float32, torch.float64) else "sdpa"
+
+    def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (B, H, L, K), from (B, L, 3 D)."""
+        q, k, v = qkv.unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        return (rotate(q), rotate(k), v) if self.rotary else (q, k, v)
+
+    def rotated(self, qkv: Tensor) -> Tensor:
+        """(B, L, 3 D) with queries and keys rotated, if they are at all."""
+        return torch.stack(self.heads(qkv)).permute(1, 3, 0, 2, 4).flatten(2) if self.rotary else qkv
 
     def maps(self, x_BLD: Tensor, bias: Tensor | None = None) -> Tensor:
         """Attention probabilities (B, H, L, L); rows are queries."""
-        q, k, _ = self.heads(x_BLD)
-        mask = causal_mask(q) if bias is None else causal_mask(q) + bias.to(q.dtype)
-        return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + mask).softmax(-1)
+        q, k, _ = self.heads(self.qkv(x_BLD))
+        return probabilities(q, k, bias)
+
+
+def probabilities(q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
+    """Causal attention probabilities (B, H, L, L) of queries and keys (B, H, L, K); `bias` is added to the logits."""
+    mask = causal_mask(q) if bias is None else causal_mask(q) + bias.to(q.dtype)
+    return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + mask).softmax(-1)
 
 
 def causal_mask(q_BHLK: Tensor) -> Tensor:
@@ -131,8 +172,10 @@ class Transformer(SequenceModel):
 
     @property
     def backend(self) -> str:
-        """Implementation of the attention: PyTorch's scaled_dot_product_attention."""
-        return "sdpa"
+        """Implementation of the attention that runs on sequences of `seq_len` where the parameters are."""
+        (first, *_) = self.blocks
+        assert isinstance(first, TransformerBlock)
+        return first.attention.implementation(self.seq_len, self.embedding.weight)
 
     def forward(self, tokens_BL: Tensor, attention_bias: Tensor | None = None) -> Tensor:
         """Compute next-token logits.

@@ -22,8 +22,15 @@ from benchmark.speed.peers import PEERS
 from benchmark.sweeps.sources import bases
 from benchmark.training.measure import TrainingStep, cpu_seconds, one_thread, peak_bytes, sized
 
-D_MODEL, N_LAYERS, TOKENS = 128, 2, 4096
-"""Size of every model, and tokens per step at every length."""
+
+@dataclass(frozen=True)
+class Sizes:
+    """Size of every model, and tokens per step at every length."""
+
+    d_model: int = 128
+    n_layers: int = 2
+    tokens: int = 4096
+
 
 BASELINE = "transformer"
 
@@ -69,11 +76,11 @@ class TimedModel:
     timings: dict[int, Timing] = field(default_factory=dict)
     error: str | None = None
 
-    def warm_up(self, length: int) -> None:
-        """Build it and make its first step; what goes wrong is kept in `error`."""
+    def warm_up(self, length: int, tokens: int) -> None:
+        """Build it and make its first step, of so many tokens; what goes wrong is kept in `error`."""
         if self.error is not None or (self.longest is not None and length > self.longest):
             return
-        tokens = min(TOKENS, self.most_tokens or TOKENS)
+        tokens = min(tokens, self.most_tokens or tokens)
         try:
             step = TrainingStep(self.build(length), max(1, tokens // length), length)
             step()
@@ -114,22 +121,23 @@ def chosen_cell(suite: str, cell: str, names: str) -> SuiteCell:
     return SuiteCell(f"{first[0].suite}/{first[0].cell}", {base.architecture: base.content for base in first})
 
 
-def chosen(names: str, peers: bool) -> list[TimedModel]:
+def chosen(names: str, peers: bool, sizes: Sizes = Sizes()) -> list[TimedModel]:
     """The models to measure, the baseline first.
 
     Args:
         names: with commas between; empty for every registered architecture.
         peers: the transformers library's models too.
+        sizes: of the models.
 
     Raises:
         ValueError: if a name is unknown.
     """
     asked = [name.strip() for name in names.split(",")] if names else list(ARCHITECTURES)
     classes = {name: architecture(name) for name in (BASELINE, *asked)}
-    size = {"d_model": D_MODEL, "n_layers": N_LAYERS}
+    size = {"d_model": sizes.d_model, "n_layers": sizes.n_layers}
     entries = [TimedModel(name, partial(sized, cls, **size)) for name, cls in classes.items()]
     for peer in PEERS if peers else ():
-        build = partial(peer.build, D_MODEL, N_LAYERS)
+        build = partial(peer.build, sizes.d_model, sizes.n_layers)
         entries.append(TimedModel(f"transformers: {peer.name}", build, peer.longest, peer.most_tokens, ours=False))
     return entries
 
@@ -146,15 +154,15 @@ def parsed_lengths(text: str) -> list[int]:
     return sorted({int(word) for word in words})
 
 
-def measure(entries: list[TimedModel], lengths: list[int], rounds: int) -> None:
-    """Fill in the timings of every entry."""
+def measure(entries: list[TimedModel], lengths: list[int], rounds: int, tokens: int) -> None:
+    """Fill in the timings of every entry, of steps of so many tokens."""
     console = Console(stderr=True)
     with one_thread(), Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(entries) * len(lengths) * (rounds + 1))
         for length in lengths:
             for entry in entries:
                 progress.update(task, advance=1, description=f"warm-up: {entry.name}, L = {length}")
-                entry.warm_up(length)
+                entry.warm_up(length, tokens)
         for turn in range(rounds):
             for length in lengths:
                 for entry in entries:

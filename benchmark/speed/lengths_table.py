@@ -8,7 +8,7 @@ import torch
 
 from architectures import SequenceModel
 from benchmark.speed import sections
-from benchmark.speed.lengths import BASELINE, D_MODEL, N_LAYERS, TOKENS, TimedModel
+from benchmark.speed.lengths import BASELINE, Sizes, TimedModel
 from benchmark.training.machine.environment import hardware, versions
 from benchmark.training.measure import VOCAB_SIZE, one_thread
 
@@ -57,7 +57,7 @@ def rows(entries: list[TimedModel], lengths: list[int]) -> list[list[str]]:
     return table
 
 
-def notes(entries: list[TimedModel], lengths: list[int], rounds: int) -> list[str]:
+def notes(entries: list[TimedModel], rounds: int, sizes: Sizes) -> list[str]:
     """Notes below the table: units, method, machine, and what could not be measured."""
     timings = [timing for entry in entries for timing in entry.timings.values()]
     late = [median(timing.seconds) / min(timing.seconds) - 1 for timing in timings]
@@ -70,7 +70,8 @@ def notes(entries: list[TimedModel], lengths: list[int], rounds: int) -> list[st
         found["transformers"] = "not installed"
     lines = [
         f"Under L: tokens per CPU-second (forward, backward, AdamW), in brackets times slower than {BASELINE}."
-        f" Width {D_MODEL}, {N_LAYERS} layers, {TOKENS:,} tokens per step, {VOCAB_SIZE} token values, float32.",
+        f" Width {sizes.d_model}, {sizes.n_layers} layers, {sizes.tokens:,} tokens per step, {VOCAB_SIZE} token values,"
+        " float32.",
         "Parameters: at the longest length, learned positions included."
         " Memory: the most that a step holds at any moment beyond weights and optimizer state.",
         f"CPU time, the fastest of {rounds} rounds in which the models take turns; the median round took"
@@ -89,11 +90,11 @@ def notes(entries: list[TimedModel], lengths: list[int], rounds: int) -> list[st
     return [line for line in lines if line]
 
 
-def print_table(entries: list[TimedModel], lengths: list[int], rounds: int) -> None:
+def print_table(entries: list[TimedModel], lengths: list[int], rounds: int, sizes: Sizes) -> None:
     """Print it."""
-    sections.print_table(header(lengths), rows(entries, lengths), notes(entries, lengths, rounds))
+    sections.print_table(header(lengths), rows(entries, lengths), notes(entries, rounds, sizes))
 
 
-def markdown(entries: list[TimedModel], lengths: list[int], rounds: int) -> str:
+def markdown(entries: list[TimedModel], lengths: list[int], rounds: int, sizes: Sizes) -> str:
     """The same as a section of a Markdown page."""
-    return sections.section("Lengths", header(lengths), rows(entries, lengths), notes(entries, lengths, rounds))
+    return sections.section("Lengths", header(lengths), rows(entries, lengths), notes(entries, rounds, sizes))

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from architectures import SequenceModel
+from architectures import SequenceModel, Transformer
 from architectures.ops.backend import Accelerated
+from architectures.transformer import ATTENTIONS
 from benchmark.config.errors import said
 from benchmark.config.parser import config_of
 from benchmark.config.plugins import architecture
@@ -233,6 +234,8 @@ _FLOPS: dict[str, float] = {}
 
 def _backends(record: Record, model: SequenceModel) -> set[str]:
     """The implementations that can have run: the one that is chosen here, plain PyTorch, and on a GPU its library."""
+    if isinstance(model, Transformer):
+        return set(ATTENTIONS)
     accelerated = [module for module in model.modules() if isinstance(module, Accelerated)]
     if not accelerated:
         return {model.backend}
@@ -243,7 +246,8 @@ def _backends(record: Record, model: SequenceModel) -> set[str]:
 
 def _tolerance(record: Record, model: SequenceModel) -> float:
     """Of losses: it follows from the precision, and from whether the kernel is one that is not here."""
-    full = record.precision in FULL_PRECISIONS and record.architecture.backend in {model.backend, "torch"}
+    here = {model.backend, "torch", *ATTENTIONS}
+    full = record.precision in FULL_PRECISIONS and record.architecture.backend in here
     return TOLERANCE if full else COARSE_TOLERANCE
 
 

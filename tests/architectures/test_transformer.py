@@ -6,10 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from architectures import Transformer
-from architectures.transformer import TransformerBlock, rotate
+from architectures.transformer import ATTENTIONS, Attention, TransformerBlock, rotate
 from benchmark.contract import random_tokens, varied
+from benchmark.training.machine.environment import _CPU_ATTENTION
 
 D, H, L, V = 12, 3, 9, 5
 POSITIONS = ["learned", "rotary", "none"]
@@ -163,6 +165,36 @@ def test_a_huge_bias_on_one_key_takes_all_attention() -> None:
     for biased, plain in zip(model.attention_maps(tokens, bias), model.attention_maps(tokens), strict=True):
         assert biased[:, :, key:, key].min() > 1 - 1e-12
         torch.testing.assert_close(biased[:, :, :key], plain[:, :, :key], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("biased", [False, True])
+def test_all_implementations_agree(biased: bool, positions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits and every gradient, in float64."""
+    model, tokens = build(positions=positions, n_layers=2, n_heads=2).double(), random_tokens(V, 4, L)
+    bias = torch.randn(H - 1, L, L, dtype=torch.float64, requires_grad=True) if biased else None
+    inputs = [*model.parameters(), *([bias] if bias is not None else [])]
+    results = {}
+    for name in ATTENTIONS:
+        monkeypatch.setattr(Attention, "implementation", lambda *_, name=name: name)
+        logits = model(tokens, bias)
+        results[name] = [logits, *torch.autograd.grad(logits.square().sum(), inputs)]
+    for name in ("numba", "torch"):
+        assert max(map(relative_error, results[name], results["sdpa"])) < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("length", "heads", "expected"), [(128, 4, "numba"), (129, 4, "sdpa"), (64, 2, "torch"), (65, 2, "sdpa")]
+)
+def test_the_implementation_follows_length_and_head_width(length: int, heads: int, expected: str) -> None:
+    """Heads of width 8, and of 16. FLOPs are counted as those of PyTorch's attention: 2 + 5 products of matrices."""
+    model = Transformer(4, length, d_model=32, n_heads=heads, positions="none")
+    assert model.backend == expected
+    tokens = torch.zeros(1, length, dtype=torch.int64)
+    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+        model(tokens).sum().backward()
+    attention, matrices = 7 * 2 * length**2 * 32, 3 * 2 * length * (12 * 32**2 + 32 * 4)
+    assert counter.get_total_flops() == attention + matrices
 
 
 def test_a_bias_of_zero_equals_none_and_another_does_not() -> None:

@@ -130,11 +130,11 @@ def test_the_table_worked_out_by_hand() -> None:
     ]  # fmt: skip
     counts = [f"{sum(p.numel() for p in model.parameters()):,}" for model in (transformer, mixer)]
     assert rows(entries, [8, 16, 32]) == [
-        ["transformer", "sdpa", counts[0], "50 (1.00)", "100 (1.00)", "50 (1.00)", "2.00", "1.0", "2.00"],
+        ["transformer", "numba", counts[0], "50 (1.00)", "100 (1.00)", "50 (1.00)", "2.00", "1.0", "2.00"],
         ["mlp_mixer", "torch", counts[1], "100 (0.50)", "50 (2.00)", "20 (2.50)", "2.50", "1.5", "3.00"],
-        ["transformers: X", "sdpa", counts[0], "12 (4.00)", "-", "-", "-", "-", "-"],
+        ["transformers: X", "numba", counts[0], "12 (4.00)", "-", "-", "-", "-", "-"],
     ]
-    page = markdown(entries, [8, 16, 32], 2)
+    page = markdown(entries, [8, 16, 32], 2, lengths.Sizes())
     table = [line for line in page.splitlines() if line.startswith("|")]
     assert len(table) == 5
     assert {line.count("|") for line in table} == {10}
@@ -175,10 +175,10 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         order.append((type(step.model).__name__, step.tokens.shape[1] - 1))
         return cpu_seconds(step)
 
-    monkeypatch.setattr(lengths, "TOKENS", 64)
     monkeypatch.setattr(lengths, "cpu_seconds", record)
     file = tmp_path / "speed.md"
-    words = ["--lengths", "16,8", "--rounds", "2", "--no_peers", "--part", "lengths", "--out", str(file)]
+    sizes = ["--d_model", "16", "--n_layers", "1", "--tokens", "64"]
+    words = ["--lengths", "16,8", "--rounds", "2", "--no_peers", "--part", "lengths", "--out", str(file), *sizes]
     assert main(["speed", "--models", "mlp_mixer", *words]) == 0
     turn = [("transformer", 8), ("mlp_mixer", 8), ("transformer", 16), ("mlp_mixer", 16)]
     assert order == turn * 2
@@ -188,6 +188,10 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} ")]
         assert all(cell in out for cell in line.split(" | ")[2:-1])
         assert all(float(cell.split("(")[-1].rstrip(") |").replace(",", "")) > 0 for cell in line.split(" | ")[2:])
+    assert "Width 16, 1 layers, 64 tokens per step" in " ".join(out.split())
+    (transformer,) = [line for line in text.splitlines() if line.startswith("| transformer ")]
+    parameters = 2 * 16 * 16 + 16 * 16 + (12 * 16**2 + 13 * 16) + 2 * 16  # embedding, head; positions; block; norm
+    assert transformer.split(" | ")[2] == f"{parameters:,}"
     assert "OMP_NUM_THREADS=" in out
     assert f"torch {torch.__version__}" in out
     assert main(["speed", "--models", "broken", *words]) == 1
