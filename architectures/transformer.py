@@ -21,11 +21,8 @@ from architectures.ops.attention import LONGEST, WIDEST, short_attention
 from architectures.ops.backend import compiles
 from architectures.registry import register
 
-ATTENTIONS = ("numba", "torch", "sdpa")
-"""Implementations: compiled loops, products of matrices, PyTorch's fused attention."""
-
-SHORT = 64
-"""Most positions up to which plain products of matrices are faster on a CPU than PyTorch's fused attention."""
+ATTENTIONS = ("numba", "sdpa")
+"""Implementations: compiled loops, PyTorch's fused attention."""
 
 
 def rotate(x_BHLK: Tensor, base: float = 10_000.0) -> Tensor:
@@ -64,33 +61,22 @@ class Attention(nn.Module):
     def forward(self, x_BLD: Tensor, bias: Tensor | None = None) -> Tensor:
         """(B, L, D) to (B, L, D); `bias` is added to the logits, broadcastable to (B, H, L, L)."""
         qkv = self.qkv(x_BLD)
-        implementation = self.implementation(x_BLD.shape[1], qkv)
-        if implementation == "numba":
+        if self.implementation(x_BLD.shape[1], x_BLD.device) == "numba":
             if bias is not None:
                 batch, length, _ = x_BLD.shape
                 bias = bias.to(qkv.dtype).expand(batch, self.n_heads, length, length)
             return self.out(short_attention(self.rotated(qkv), bias, n_heads=self.n_heads))
         q, k, v = self.heads(qkv)
-        if implementation == "torch":
-            y_BHLK = probabilities(q, k, bias) @ v
-        else:
-            mask = None if bias is None else causal_mask(q) + bias.to(q.dtype)
-            y_BHLK = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        mask = None if bias is None else causal_mask(q) + bias.to(q.dtype)
+        y_BHLK = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.out(y_BHLK.transpose(1, 2).flatten(2))
 
-    def implementation(self, length: int, like: Tensor) -> str:
-        """The fastest one for L positions on the device and in the dtype of a tensor.
-
-        Returns:
-            one of `ATTENTIONS`.
-        """
+    def implementation(self, length: int, device: torch.device) -> str:
+        """The fastest of `ATTENTIONS` for L positions on a device."""
         # Tools that watch operators see PyTorch's own attention, so that FLOPs are counted alike at every length.
         watched = torch._C._len_torch_dispatch_stack() > 0
-        if like.device.type != "cpu" or watched:
-            return "sdpa"
-        if length <= LONGEST and self.out.in_features // self.n_heads <= WIDEST and compiles():
-            return "numba"
-        return "torch" if length <= SHORT and like.dtype in (torch.float32, torch.float64) else "sdpa"
+        short = length <= LONGEST and self.out.in_features // self.n_heads <= WIDEST
+        return "numba" if short and device.type == "cpu" and not watched and compiles() else "sdpa"
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (B, H, L, K), from (B, L, 3 D)."""
@@ -104,13 +90,8 @@ class Attention(nn.Module):
     def maps(self, x_BLD: Tensor, bias: Tensor | None = None) -> Tensor:
         """Attention probabilities (B, H, L, L); rows are queries."""
         q, k, _ = self.heads(self.qkv(x_BLD))
-        return probabilities(q, k, bias)
-
-
-def probabilities(q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
-    """Causal attention probabilities (B, H, L, L) of queries and keys (B, H, L, K); `bias` is added to the logits."""
-    mask = causal_mask(q) if bias is None else causal_mask(q) + bias.to(q.dtype)
-    return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + mask).softmax(-1)
+        mask = causal_mask(q) if bias is None else causal_mask(q) + bias.to(q.dtype)
+        return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + mask).softmax(-1)
 
 
 def causal_mask(q_BHLK: Tensor) -> Tensor:
@@ -175,7 +156,7 @@ class Transformer(SequenceModel):
         """Implementation of the attention that runs on sequences of `seq_len` where the parameters are."""
         (first, *_) = self.blocks
         assert isinstance(first, TransformerBlock)
-        return first.attention.implementation(self.seq_len, self.embedding.weight)
+        return first.attention.implementation(self.seq_len, self.embedding.weight.device)
 
     def forward(self, tokens_BL: Tensor, attention_bias: Tensor | None = None) -> Tensor:
         """Compute next-token logits.

@@ -15,7 +15,7 @@ from architectures.ops.over_seeds import fold_seeds
 from architectures.ops.registration import compiled_operator
 
 LONGEST, WIDEST = 128, 8
-"""Most positions, and greatest head width, up to which the loops are faster than anything PyTorch has."""
+"""Most positions, and greatest head width, up to which the loops are faster than PyTorch's fused attention."""
 
 
 @fold_seeds()

@@ -179,13 +179,10 @@ def test_all_implementations_agree(biased: bool, positions: str, monkeypatch: py
         monkeypatch.setattr(Attention, "implementation", lambda *_, name=name: name)
         logits = model(tokens, bias)
         results[name] = [logits, *torch.autograd.grad(logits.square().sum(), inputs)]
-    for name in ("numba", "torch"):
-        assert max(map(relative_error, results[name], results["sdpa"])) < 1e-10
+    assert max(map(relative_error, results["numba"], results["sdpa"])) < 1e-10
 
 
-@pytest.mark.parametrize(
-    ("length", "heads", "expected"), [(128, 4, "numba"), (129, 4, "sdpa"), (64, 2, "torch"), (65, 2, "sdpa")]
-)
+@pytest.mark.parametrize(("length", "heads", "expected"), [(128, 4, "numba"), (129, 4, "sdpa"), (31, 2, "sdpa")])
 def test_the_implementation_follows_length_and_head_width(length: int, heads: int, expected: str) -> None:
     """Heads of width 8, and of 16. FLOPs are counted as those of PyTorch's attention: 2 + 5 products of matrices."""
     model = Transformer(4, length, d_model=32, n_heads=heads, positions="none")
