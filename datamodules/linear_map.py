@@ -95,10 +95,13 @@ class LinearMap(States):
         """(L,) float64: ln 2 within the first state, which is random, and 0 after it."""
         return torch.where(self.scored, 0.0, math.log(2)).double()
 
+    def parts_solved(self, loss_L: Tensor, accuracy_L: Tensor) -> Tensor:
+        """(S,) bool: the rows whose accuracy over all predicted states exceeds 0.99."""
+        return accuracy_L[self.state_size - 1 :].view(-1, self.state_size).double().mean(0) > ROW_SOLVED_ACCURACY
+
     def metrics(self, loss_L: Tensor, accuracy_L: Tensor) -> dict[str, float]:
-        """`rows_solved`: the fraction of the S rows whose accuracy over all predicted states exceeds 0.99."""
-        accuracy_S = accuracy_L[self.state_size - 1 :].view(-1, self.state_size).double().mean(0)
-        return {"rows_solved": (accuracy_S > ROW_SOLVED_ACCURACY).double().mean().item()}
+        """`rows_solved`: the fraction of the S rows that are solved."""
+        return {"rows_solved": self.parts_solved(loss_L, accuracy_L).double().mean().item()}
 
 
 def dense_copy_loss_nats(state_size: int, n_states: int = 2) -> float:

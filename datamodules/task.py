@@ -152,6 +152,13 @@ class Task(ABC):
         """The task's own metrics from means by position: loss in nats and accuracy in 0..1, each (L,)."""
         return {}
 
+    def parts_solved(self, loss_L: Tensor, accuracy_L: Tensor) -> Tensor:
+        """(P,) bool: which of the P parts that are learned one at a time are solved, from what `metrics` takes.
+
+        Each is an emergence of its own, with a hitting step in the record. Here there are none.
+        """
+        return torch.zeros(0, dtype=torch.bool)
+
     @property
     def floor_by_position_nats(self) -> Tensor | None:
         """(L,) float64: the expected loss of the best possible predictor by position; None where not computable."""

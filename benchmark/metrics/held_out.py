@@ -5,7 +5,7 @@ Shape letters: E seeds, B sequences, L positions, V token values, U units that a
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -37,11 +37,13 @@ class Evaluation:
             task's units, states or sequences, that are right as a whole), the task's own, and the extra ones.
         loss_L: mean loss by position in nats, (L,) on the CPU.
         accuracy_L: accuracy by position, (L,) on the CPU.
+        parts_P: which of the task's parts are solved, (P,) bool on the CPU; it has none where P = 0.
     """
 
     metrics: dict[str, float]
     loss_L: Tensor
     accuracy_L: Tensor
+    parts_P: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
 
 
 class HeldOutMetrics(Metric):
@@ -148,7 +150,7 @@ class HeldOutMetrics(Metric):
                 if not math.isfinite(value) and math.isfinite(metrics["loss_nats"]):
                     raise ValueError(f"metric {name} is {value}, although the held-out loss is finite")
                 metrics[name] = value
-            found.append(Evaluation(metrics, loss_L, accuracy_L))
+            found.append(Evaluation(metrics, loss_L, accuracy_L, self.task.parts_solved(loss_L, accuracy_L)))
         return found
 
 

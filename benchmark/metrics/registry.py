@@ -14,7 +14,7 @@ METRICS: dict[str, Measure] = {}
 BASIC = ("loss_nats", "loss_scored_nats", "accuracy", "exact_match")
 """Metrics that every run has."""
 
-_TAKEN = {"step", "loss_by_position_nats", *BASIC}
+_TAKEN = {"step", "loss_by_position_nats", "parts_solved", *BASIC}
 
 
 def register_metric(name: str) -> Callable[[Measure], Measure]:

@@ -65,6 +65,7 @@ __all__ = [
     "write_record",
 ]
 
+MAX_PARTS = 65_536
 MAX_SHOWN = 300  # characters of a wrong value, which may be as long as its file
 FINAL_STATUSES = frozenset({"solved", "censored", "diverged"})  # an outcome of the experiment: never replaced
 
@@ -96,6 +97,8 @@ class Record(Model):
     optimizer: Config
     seeds: Seeds
     hits: dict[Name, Hit]
+    # Of every part of the task that is learned by itself, such as the rows of a linear map; older records have none.
+    part_hits: Annotated[tuple[Hit, ...] | None, Field(max_length=MAX_PARTS, exclude_if=lambda v: v is None)] = None
     first_loss_nats: Number | None
     final: Final | None
     chance_loss_nats: Amount
@@ -174,17 +177,19 @@ class Record(Model):
 
     def _hit_problems(self) -> Iterator[str]:
         every = self.protocol.eval_every
-        for name, hit in self.hits.items():
+        named = {f"hits.{name}": hit for name, hit in self.hits.items()}
+        named |= {f"part_hits.{i}": hit for i, hit in enumerate(self.part_hits or ())}
+        for name, hit in named.items():
             step, previous = hit.step, hit.previous_step
             if step is None:
                 if previous is not None:
-                    yield f"hits.{name} has previous_step {previous} without a step"
+                    yield f"{name} has previous_step {previous} without a step"
                 continue
             if step % every or step > self.steps:
-                yield f"hits.{name}.step {step} is not a multiple of eval_every {every} within {self.steps} steps"
+                yield f"{name}.step {step} is not a multiple of eval_every {every} within {self.steps} steps"
             # Whether there is an evaluation at step 0 is the harness's choice, so the first one may be at 0 or `every`.
             if previous != step - every and not (previous is None and step <= every):
-                yield f"hits.{name}.previous_step {previous} is not the evaluation before step {step}"
+                yield f"{name}.previous_step {previous} is not the evaluation before step {step}"
 
 
 def json_schema() -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _found(line: str | None) -> Found:
         field, reason = answer["problem"]
         return field, reason
     columns = answer["columns"]
-    of_states: list[list[Any]] = [answer.get(name, []) for name in ("scored_means", "late_means", "low_cells")]
+    of_states: list[list[Any]] = [answer.get(name, []) for name in ("scored_means", "late_means", "low_cells", "parts")]
     rest = answer["n_positions"], answer["position_means"], answer["digests"]
     return Curves(columns.pop("step"), columns, *rest, *of_states)
 
@@ -182,6 +182,7 @@ def _hit_problems(record: Record, curves: Curves) -> Iterator[tuple[str, str]]:
             said = f"is {hit.step} after {hit.previous_step}"
             yield f"hits.{target.name}", f"{said}, the curves give {found[0]} after {found[1]}"
             return
+    yield from _part_problems(record, curves)
     steps = [hit.step for hit in record.hits.values()]
     if record.status == "solved":
         # The evaluation that confirms the last target ends the run; with a target missing it has its whole budget.
@@ -191,3 +192,26 @@ def _hit_problems(record: Record, curves: Curves) -> Iterator[tuple[str, str]]:
         if record.steps != end:
             reason = "every target holds" if early else "not every target holds, so the run goes on"
             yield "steps", f"is {record.steps}, but the protocol ends this run at {end}: {reason}"
+
+
+def _part_problems(record: Record, curves: Curves) -> Iterator[tuple[str, str]]:
+    """What the hitting steps of parts say beside the curves; records of old have neither."""
+    said = record.part_hits or ()
+    if len(said) != len(curves.parts[0] if curves.parts else ""):
+        n_parts = len(curves.parts[0]) if curves.parts else 0
+        yield "part_hits", f"are {len(said)}, but the curves tell of {n_parts} parts in parts_solved"
+        return
+    for part, hit in enumerate(said):
+        found = hitting_step(curves.steps, [row[part] == "1" for row in curves.parts])
+        if (hit.step, hit.previous_step) != found:
+            claimed = f"is {hit.step} after {hit.previous_step}"
+            yield f"part_hits.{part}", f"{claimed}, the curves give {found[0]} after {found[1]}"
+            return
+    for row, step in enumerate(curves.steps if said and "rows_solved" in curves.metrics else ()):
+        share, rows = curves.parts[row].count("1") / len(said), curves.metrics["rows_solved"][row]
+        if not math.isclose(share, rows, abs_tol=1e-12):
+            yield (
+                "curves",
+                f"rows_solved {rows} at step {step} is not the share of solved rows in parts_solved, {share}",
+            )
+            return

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-BY_POSITION = "loss_by_position_nats"
+BY_POSITION, PARTS = "loss_by_position_nats", "parts_solved"
 MAX_COLUMNS = 40
 MAX_VALUES = 2_000_000  # of all columns: 2 MB of run lengths can stand for billions of them
 MAX_BYTES = 50_000_000  # uncompressed
@@ -28,14 +28,16 @@ def read_curves(path: str, max_rows: int, states: tuple[int, int] | None = None)
     """The curves in a file, after a look at its description alone.
 
     Args:
-        path: of a Parquet file: columns step (int64), metrics (float64) and loss_by_position_nats (lists of float32).
+        path: of a Parquet file: columns step (int64), metrics (float64), loss_by_position_nats (lists of float32) and,
+            of a task that has parts, parts_solved (lists of bool).
         max_rows: more rows are refused.
         states: cells S in a state and states T in a sequence, where sequences are states and have S T - 1 positions.
 
     Returns:
-        `columns` by name, `n_positions`, and of the losses by position, row by row: `position_means`, `digests`, and
-        with states `scored_means` (after the first state), `late_means` (over the second half of the states) and
-        `low_cells` (how many of the S cells have a mean loss below that of one that is wrong in 1 %). Or `problem`.
+        `columns` by name, `n_positions`, `parts` (a text of 0 and 1 for every row, or nothing), and of the losses by
+        position, row by row: `position_means`, `digests`, and with states `scored_means` (after the first state),
+        `late_means` (over the second half of the states) and `low_cells` (how many of the S cells have a mean loss
+        below that of one that is wrong in 1 %). Or `problem`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -76,8 +78,8 @@ def _size_problems(metadata: Any, max_rows: int) -> Iterator[str]:
 def _type_problems(schema: Any) -> Iterator[tuple[str, str]]:
     import pyarrow as pa
 
-    special = {"step": pa.int64(), BY_POSITION: pa.list_(pa.float32())}
-    for name in special:
+    special = {"step": pa.int64(), BY_POSITION: pa.list_(pa.float32()), PARTS: pa.list_(pa.bool_())}
+    for name in ("step", BY_POSITION):
         if name not in schema.names:
             yield name, "column is missing"
     for name in schema.names:
@@ -85,27 +87,36 @@ def _type_problems(schema: Any) -> Iterator[tuple[str, str]]:
             yield name, "column stands there twice"
     for column in schema:
         wanted, found = special.get(column.name, pa.float64()), column.type
-        alike = pa.types.is_list(found) and found.value_type == pa.float32()  # whatever its elements are called
-        if not (alike if column.name == BY_POSITION else found == wanted):
+        both_lists = pa.types.is_list(found) and pa.types.is_list(wanted)
+        if not (
+            found.value_type == wanted.value_type if both_lists else found == wanted
+        ):  # whatever elements are called
             yield column.name, f"column holds {str(found)[:100]}, must hold {wanted}"
 
 
 def _plain(table: Any, states: tuple[int, int] | None) -> dict[str, Any]:
     import numpy as np
 
-    lists = table[BY_POSITION].combine_chunks()
+    of_lists: dict[str, Any] = {}
     for name in table.column_names:
         if table[name].null_count:
             return {"problem": [name, "column has empty values"]}
-    if len(lists.values) > MAX_VALUES:
-        return {"problem": ["curves", f"has more than {MAX_VALUES:,} values, unlike its own description says"]}
-    length = len(lists[0])
-    values = lists.flatten()
-    if values.null_count or not length or {len(row) for row in lists} != {length}:
-        return {"problem": [BY_POSITION, "rows must be lists of one and the same length, without empty values"]}
-    rows = values.to_numpy(zero_copy_only=False).reshape(-1, length)
-    columns = {name: table[name].to_pylist() for name in table.column_names if name != BY_POSITION}
+        if name not in (BY_POSITION, PARTS):
+            continue
+        lists = table[name].combine_chunks()
+        if len(lists.values) > MAX_VALUES:
+            return {"problem": ["curves", f"has more than {MAX_VALUES:,} values, unlike its own description says"]}
+        length, values = len(lists[0]), lists.flatten()
+        if values.null_count or not length or {len(row) for row in lists} != {length}:
+            return {"problem": [name, "rows must be lists of one and the same length, without empty values"]}
+        of_lists[name] = values.to_numpy(zero_copy_only=False).reshape(-1, length)
+    rows = of_lists[BY_POSITION]
+    length = rows.shape[1]
+    columns = {name: table[name].to_pylist() for name in table.column_names if name not in of_lists}
     found = {"columns": columns, "n_positions": length, "position_means": _means(rows)}
+    found["parts"] = [
+        "".join("01"[solved] for solved in row) for row in of_lists.get(PARTS, np.zeros((0, 0), int)).tolist()
+    ]
     found["digests"] = [hashlib.blake2b(row.tobytes(), digest_size=12).hexdigest() for row in rows]
     if states is not None and states[0] * states[1] == length + 1:
         size, n_states = states

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class Curves:
     """The columns of a file of curves, and what `curves_reader` says of `loss_by_position_nats`, row by row.
 
-    The last three are empty where sequences are not made of states.
+    `scored_means`, `late_means` and `low_cells` are empty where sequences are not made of states; `parts` says of every
+    part of the task, row by row, whether it is solved (1 or 0), and is empty where the file does not say.
     """
 
     steps: list[int]
@@ -21,6 +22,7 @@ class Curves:
     scored_means: list[float]
     late_means: list[float]
     low_cells: list[int]
+    parts: list[str]
 
     def finite(self, row: int) -> bool:
         """Whether every value of a row is a finite number."""

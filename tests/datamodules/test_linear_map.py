@@ -131,6 +131,8 @@ def test_rows_solved_by_hand() -> None:
     accuracy = torch.tensor([0.5, 0.5, 0.5, 1.0, 0.98, 0.99, 0.0, 1.0, 1.0, 0.99, 1.0], dtype=torch.float64)
     assert task.metrics(torch.zeros(11), accuracy) == {"rows_solved": 0.25}
     assert task.metrics(torch.zeros(11), torch.ones(11)) == {"rows_solved": 1.0}
+    assert task.parts_solved(torch.zeros(11), accuracy).sum() == 1
+    assert task.parts_solved(torch.zeros(11), torch.ones(11)).tolist() == [True] * 4
 
 
 def test_targets() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from lightning import Callback, LightningModule, Trainer
 
 from benchmark.config.errors import optional
+from benchmark.training.emergence import part_hits_of
 from benchmark.training.folder.checkpoint import CHECKPOINT, save_weights
 from benchmark.training.folder.layout import CONFIG, CURVES, PICTURE, RECORD, finished_record, kept_checkpoint
 from benchmark.training.folder.seed_log import N_FIRST_LOSSES, SeedLog
@@ -36,6 +37,7 @@ from leaderboard.whole_files import write_whole, writing
 if TYPE_CHECKING:
     import pandas as pd
 
+_LISTS = ("loss_by_position_nats", "parts_solved")
 _COMMON = ("loss_nats", "loss_scored_nats", "accuracy", "exact_match")
 
 
@@ -257,6 +259,7 @@ class Recorder(Callback):
             optimizer=identity.optimizer,
             seeds=identity.seeds,
             hits=log.hits,
+            part_hits=part_hits_of(log.curves),
             first_loss_nats=rows[0]["loss_nats"] if rows and rows[0]["step"] == 0 else None,
             final=_final(rows[-1]) if rows else None,
             chance_loss_nats=log.task.chance_loss_nats,
@@ -326,16 +329,18 @@ def log_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:
 
 
 def _final(row: Mapping[str, Any]) -> Final:
-    own = {k: v for k, v in row.items() if k not in {"step", "loss_by_position_nats", *_COMMON}}
+    own = {k: v for k, v in row.items() if k not in {"step", *_LISTS, *_COMMON}}
     return Final(step=row["step"], **{name: row[name] for name in _COMMON}, task_metrics=own)
 
 
 def curves_table(curves: list[dict[str, Any]]) -> "pd.DataFrame":
-    """One row per evaluation: step, the metrics, loss_by_position_nats (a float32 list of length L)."""
+    """One row per evaluation: step, the metrics, loss_by_position_nats (a float32 list of length L), parts_solved."""
     import pandas as pd
 
-    arrays = [{**row, "loss_by_position_nats": row["loss_by_position_nats"].numpy()} for row in curves]
-    return pd.DataFrame(arrays)
+    # A run of old that was resumed has evaluations that do not say which parts were solved.
+    lists = [name for name in _LISTS if all(name in row for row in curves)]
+    plain = [{name: value for name, value in row.items() if name not in _LISTS} for row in curves]
+    return pd.DataFrame(plain).assign(**{name: [row[name].numpy() for row in curves] for name in lists})
 
 
 def batch_hash(task: Task, batch_size: int) -> str:

@@ -31,7 +31,8 @@ class SeedLog:
     Attributes:
         step: optimizer steps made.
         first_losses: in nats, of the first 20 steps.
-        curves: one row per evaluation: step, every metric, loss_by_position_nats (a float32 tensor (L,)).
+        curves: one row per evaluation: step, every metric, loss_by_position_nats (a float32 tensor (L,)) and, of a task
+            that has parts, parts_solved (a bool tensor (P,)).
         hits: of the targets, by name.
         diverged: the reason, once the loss is not finite.
         record: once it is written.
@@ -61,7 +62,10 @@ class SeedLog:
         """Take in the evaluation at a step, if it lies on the grid and is a new one."""
         if step % self.identity.protocol.eval_every == 0 and not (self.curves and self.curves[-1]["step"] >= step):
             by_position = evaluation.loss_L.float()
-            self.curves.append({"step": step, **evaluation.metrics, "loss_by_position_nats": by_position})
+            row = {"step": step, **evaluation.metrics, "loss_by_position_nats": by_position}
+            if len(evaluation.parts_P):
+                row["parts_solved"] = evaluation.parts_P
+            self.curves.append(row)
             self.hits = hits_of(self.task.targets, self.curves, self.hits)
         if not math.isfinite(loss := evaluation.metrics["loss_nats"]):
             self.diverged = f"held-out loss is {loss} at step {step}"

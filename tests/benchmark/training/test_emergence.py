@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 
 from benchmark.metrics.held_out import Evaluation
-from benchmark.training.emergence import hits_of
+from benchmark.training.emergence import hits_of, part_hits_of
 from benchmark.training.folder.seed_log import SeedLog
 from datamodules import Target
 from leaderboard.records.record import Hit
@@ -49,6 +49,16 @@ def test_evaluation_after_evaluation_is_all_at_once(values: list[float]) -> None
         hits = hits_of([TARGET], curves(values[:n]), hits)
     step, previous = oracle.hitting_step(range(0, 10 * len(values), 10), values, lambda value: value >= 0.5)
     assert hits == hits_of([TARGET], curves(values)) == {"half": Hit(step=step, previous_step=previous)}
+
+
+def test_hitting_steps_of_parts_by_hand() -> None:
+    """The second part holds at 10 alone, and then from 30 on; the third never twice in a row."""
+    parts = [(1, 0, 0), (1, 1, 0), (1, 0, 1), (1, 1, 0), (1, 1, 1)]
+    rows = [{"step": 10 * i, "parts_solved": torch.tensor(held, dtype=torch.bool)} for i, held in enumerate(parts)]
+    hits = [Hit(step=0, previous_step=None), Hit(step=30, previous_step=20), Hit(step=None, previous_step=None)]
+    assert part_hits_of(rows) == tuple(hits)
+    assert part_hits_of([{"step": 0}, *rows[1:]]) is None, "an evaluation of old does not say"
+    assert part_hits_of([]) is None
 
 
 def log_of(targets: Sequence[Target], *, every: int = 10, stop_when_solved: bool = True) -> SeedLog:

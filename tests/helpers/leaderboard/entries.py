@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
         ("loss_by_position_nats", pa.list_(pa.float32())),
     ]
 )
+WITH_PARTS = SCHEMA.append(pa.field("parts_solved", pa.list_(pa.bool_())))
 
 
 class ReaderHere(CurvesReader):
@@ -194,7 +195,12 @@ def edit(folder: Path, /, **changes: Any) -> Path:
 def edit_curves(folder: Path, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Path:
     """Change the rows of the curves in a run's folder, and the hash in the record with them."""
     rows = pq.read_table(folder / "curves.parquet").to_pylist()
-    return replace_curves(folder, parquet(pa.Table.from_pylist(change(rows), SCHEMA)))
+    changed = change(rows)
+    return replace_curves(folder, parquet(pa.Table.from_pylist(changed, WITH_PARTS if _has_parts(changed) else SCHEMA)))
+
+
+def _has_parts(rows: list[dict[str, Any]]) -> bool:
+    return any(row.get("parts_solved") is not None for row in rows)
 
 
 def replace_curves(folder: Path, content: bytes) -> Path:

@@ -127,9 +127,14 @@ def consistent(folder: Path) -> None:
     last = rows[-1]
     final = {name: last[name] for name in ("step", "loss_nats", "loss_scored_nats", "accuracy", "exact_match")}
     solved = hits[record.protocol.primary]["step"] is not None
+    parts = None
+    if record.part_hits is not None:
+        held = zip(*(row["parts_solved"] for row in rows), strict=True)
+        parts = [dict(zip(("step", "previous_step"), hitting_step(steps, part), strict=True)) for part in held]
     tokens = last["step"] * record.protocol.tokens_per_step
     edit(
-        folder, hits=hits, steps=last["step"], tokens=tokens, tokens_per_s=tokens / record.wall_train_s,
+        folder, hits=hits, part_hits=parts, steps=last["step"], tokens=tokens,
+        tokens_per_s=tokens / record.wall_train_s,
         status="solved" if solved else "censored", first_loss_nats=rows[0]["loss_nats"],
         final={**final, "task_metrics": {"rows_solved": last["rows_solved"]}},
     )  # fmt: skip
@@ -212,7 +217,11 @@ def interpolated(rows: Rows) -> Rows:
 def solved_from(row: int) -> Callable[[Rows], Rows]:
     """Shares of a solved model from a row on; the losses stay."""
     won = {"accuracy": 1.0, "exact_match": 1.0, "rows_solved": 1.0}
-    return lambda rows: [*rows[:row], {**rows[row], **won}, {**rows[row + 1], **won}]
+
+    def solve(one: dict[str, Any]) -> dict[str, Any]:
+        return {**one, **won, "parts_solved": [True] * len(one["parts_solved"])}
+
+    return lambda rows: [*rows[:row], solve(rows[row]), solve(rows[row + 1])]
 
 
 def cheap_from(row: int) -> Callable[[Rows], Rows]:

@@ -169,6 +169,49 @@ def test_how_the_file_is_packed_does_not_matter(entry: Path, options: dict[str, 
     assert problems(entry) == []
 
 
+HIT, NEVER = {"step": 300, "previous_step": 250}, {"step": None, "previous_step": None}
+
+
+def with_parts(folder: Path, n_parts: int = 2, wrong_at: int | None = None) -> None:
+    """The first of the parts is solved where half of the rows are, the others where all are."""
+
+    def parts(row: dict[str, Any]) -> list[bool]:
+        solved = [row["rows_solved"] >= 0.5, *[row["rows_solved"] == 1.0] * (n_parts - 1)]
+        return [not held for held in solved] if row["step"] == wrong_at else solved
+
+    edit_curves(folder, lambda rows: [{**row, "parts_solved": parts(row)} for row in rows])
+
+
+ALL = {"step": 600, "previous_step": 550}
+
+
+@pytest.mark.parametrize(
+    ("n_parts", "wrong_at", "said", "expected"),
+    [
+        (2, None, [HIT, ALL], None),
+        (2, None, [HIT, HIT], "part_hits.1: is 300 after 250, the curves give 600 after 550"),
+        (2, None, [HIT, NEVER], "part_hits.1: is None after None, the curves give 600 after 550"),
+        (2, None, [HIT], "part_hits: are 1, but the curves tell of 2 parts in parts_solved"),
+        (2, None, None, "part_hits: are 0, but the curves tell of 2 parts in parts_solved"),
+        (0, None, [HIT, ALL], "part_hits: are 2, but the curves tell of 0 parts in parts_solved"),
+        (
+            2,
+            100,
+            [HIT, ALL],
+            "curves: rows_solved 0.0 at step 100 is not the share of solved rows in parts_solved, 1.0",
+        ),
+        (3, None, [HIT, ALL, ALL], "curves: rows_solved 0.5 at step 300 is not the share of solved rows"),
+    ],
+)
+def test_hitting_steps_of_parts(entry: Path, n_parts: int, wrong_at: int | None, said: Any, expected: str) -> None:
+    """Half of the rows at 300, all at 600: as two parts."""
+    folder = entry / "lm-a" / "seed0"
+    if n_parts:
+        with_parts(folder, n_parts, wrong_at)
+    edit(folder, part_hits=said)
+    assert [line.startswith(expected) for line in problems(entry)] == ([] if expected is None else [True])
+
+
 @pytest.mark.slow
 def test_file_of_the_harness_is_read(entry: Path) -> None:
     """Curves as `benchmark.training.folder.recorder` writes them, by pandas and from tensors."""
@@ -181,3 +224,11 @@ def test_file_of_the_harness_is_read(entry: Path) -> None:
     tensors = [{**row, "loss_by_position_nats": torch.tensor(row["loss_by_position_nats"])} for row in rows]
     replace_curves(folder, curves_table(tensors).to_parquet(None, index=False))
     assert problems(entry) == []
+    parts = [{**row, "parts_solved": torch.tensor([row["rows_solved"] == 1.0] * 16)} for row in tensors]
+    for row in parts[6:-2]:
+        row["parts_solved"][:8] = True
+    replace_curves(folder, curves_table(parts).to_parquet(None, index=False))
+    edit(folder, part_hits=[HIT] * 8 + [ALL] * 8)
+    assert problems(entry) == []
+    mixed = curves_table([*tensors[:3], *parts[3:]])  # a run that an earlier version began
+    assert list(mixed.columns) == [name for name in tensors[0]]

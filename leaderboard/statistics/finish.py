@@ -1,0 +1,72 @@
+"""How a run ended, as win rates compare it: the time it took, and what it has learned where it did not get there.
+
+A task that is learned part by part, such as the rows of a linear map, has an emergence for each of them. Its time is
+the mean over parts of min(step, budget): the area above the staircase of solved parts. It tells apart what the time to
+the last part does not: that is the largest of many times, and mostly beyond the budget.
+
+Progress without a time is what was learned, never the loss: two architectures that learn nothing and begin at different
+losses would else differ with certainty. Accuracies count in steps of 0.05 above chance, so that noise of the held-out
+set is a tie.
+"""
+
+from __future__ import annotations
+
+from math import exp, floor, inf
+
+from leaderboard.records.fields import Hit
+from leaderboard.records.record import Record
+from leaderboard.statistics.win_rate import Finish
+
+ACCURACY_STEP = 0.05
+_PROGRESS = {"lm": "rows_solved", "ca": "accuracy_second_half"}
+_EVENTS = {"rows_solved"}  # counts of what was solved, without noise
+
+
+def finish(record: Record) -> Finish | None:
+    """Time in steps (None if there is none) and progress of a run; None if the run has no outcome.
+
+    Error and interrupted runs say nothing about the architecture. A diverged run is the worst that there is.
+    """
+    if record.status in {"error", "interrupted"}:
+        return None
+    if record.status == "diverged":
+        return None, -inf
+    if record.part_hits is not None:
+        return staircase_time(record), 0.0
+    hit = record.hits[record.protocol.primary]
+    return (None, progress(record)) if hit.step is None else (middle(hit), 0.0)
+
+
+def staircase_time(record: Record) -> float | None:
+    """Mean over parts of min(step, budget); None without a part that was solved.
+
+    Raises:
+        ValueError: if the record has no hitting steps of parts.
+    """
+    if not record.part_hits:
+        raise ValueError("the record has no hitting steps of parts")
+    if all(hit.step is None for hit in record.part_hits):
+        return None
+    budget = float(record.protocol.max_steps)
+    return sum(budget if hit.step is None else middle(hit) for hit in record.part_hits) / len(record.part_hits)
+
+
+def middle(hit: Hit) -> float:
+    """The middle of the interval between two evaluations that a hitting step lies in."""
+    assert hit.step is not None
+    return ((hit.previous_step or 0) + hit.step) / 2
+
+
+def progress(record: Record) -> float:
+    """What an unsolved run has learned: the share of rows (`lm`), or steps of 0.05 of accuracy above chance.
+
+    The accuracy is that of the second half of the states (`ca`), or of all scored positions.
+    """
+    if record.final is None:
+        return 0.0
+    name = _PROGRESS.get(record.task.name, "accuracy")
+    value = record.final.task_metrics.get(name, record.final.accuracy)
+    if name in _EVENTS:
+        return value
+    chance = exp(-record.chance_loss_nats)
+    return float(max(0, floor((value - chance) / ACCURACY_STEP + 1e-9)))
