@@ -16,6 +16,7 @@ from torch import Tensor
 
 from datamodules.automata.floor import enumerable_rules, fresh_rule_loss, pool_loss
 from datamodules.automata.rules import apply_rules, ring_cells
+from datamodules.automata.shortcuts import shortcut_accuracies
 from datamodules.registry import register_task
 from datamodules.states import States
 from datamodules.stream import Split, digit_words, scale
@@ -24,6 +25,7 @@ from datamodules.task import Target, require_at_least
 PLATEAU_FRACTION = 0.94
 MAX_TABLE_ENTRIES = 1 << 27
 FLOOR_TOKENS = 1 << 20
+SHORTCUT_TOKENS = 1 << 20
 FLOOR_SEQUENCES = (16, 4096)
 
 
@@ -166,6 +168,24 @@ class CellularAutomata(States):
         n_sequences = min(max(FLOOR_TOKENS // self.n_tokens, fewest), most)
         losses_BL = self.bayes_loss(self.rows(0, n_sequences, "floor"))
         return None if losses_BL is None else losses_BL.mean(0)
+
+    @cached_property
+    def shortcut_accuracies(self) -> dict[str, float] | None:
+        """What predictors that do without the pattern reach in this very pool, of `accuracy_second_half`, by kind
+        (`datamodules.automata.shortcuts`), on sequences of the "floor" split.
+
+        None with fresh rules, and where there are too few tokens to fill the tables: fewer than 20 for each entry.
+        """
+        n_sequences = SHORTCUT_TOKENS // self.n_tokens
+        n_entries = self.n_rules * self.n_colors ** (self.key_cells.shape[1] - 1) * (self.n_colors + 1) ** 2
+        if not self.n_rules or n_sequences * self.n_tokens // 2 < 20 * n_entries:
+            return None
+        index_B = torch.arange(n_sequences)
+        draws = self.data_stream.uniform_32(index_B, self._digits_per_sequence, "floor")
+        rule_B = scale(draws[:, self.state_size], self.n_rules)
+        states_BTS = self.rows(0, n_sequences, "floor").view(n_sequences, self.n_states, self.state_size)
+        reach = self.rule_steps * (self.window // 2)
+        return shortcut_accuracies(states_BTS, rule_B, reach, self.n_rules, self.n_colors)
 
     def metrics(self, loss_L: Tensor, accuracy_L: Tensor) -> dict[str, float]:
         """`accuracy_second_half`: mean accuracy over the states t >= T / 2."""
