@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from leaderboard.board.standings import Statistics
 from leaderboard.statistics.survival import Median
 from leaderboard.statistics.time_ratio import Ratio
+from leaderboard.statistics.win_rate import ScoreTest
 
 NOTHING = "-"
 
@@ -55,6 +56,21 @@ def ratio_text(ratio: Ratio | None, is_reference: bool = False) -> str:
     if low is not None:
         return f"> {times(low)}x" if high is None else f"{interval}x"
     return "not known" if high is None else f"< {times(high)}x"
+
+
+def win_rate_text(rate: ScoreTest) -> str:
+    """Share of pairs that the entry wins, with its 95 % interval: `57 % (44-69 %)`."""
+    low, high = rate.interval()
+    return f"{100 * rate.estimate:.0f} % ({100 * low:.0f}-{100 * high:.0f} %)"
+
+
+def interval_plot(rate: ScoreTest, width: int = 21) -> str:
+    """The same as a line from 0 to 100 %: `|` at one half, `o` the estimate, `=` the interval."""
+    places = [round(share * (width - 1)) for share in (*rate.interval(), rate.estimate)]
+    line = ["=" if places[0] <= place <= places[1] else "." for place in range(width)]
+    line[width // 2] = "|"
+    line[places[2]] = "o"
+    return "".join(line)
 
 
 def times(value: float) -> str:

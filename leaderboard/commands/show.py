@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from leaderboard.board.columns import Table, columns_of
 from leaderboard.board.others import summarise
+from leaderboard.board.standings import SummaryRow
 from leaderboard.records.plain_text import shown
 from leaderboard.records.record import Record
 from leaderboard.records.record_files import find_records
-from leaderboard.render import markdown, text
+from leaderboard.render import csv_file, latex, markdown, text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", nargs="+", type=Path, metavar="PATH", help="a record, or a folder with records at any depth"
     )
-    parser.add_argument("--format", choices=("json", "markdown"), help="default: a table for the eye")
+    parser.add_argument("--format", choices=("json", "markdown", "csv", "latex"), help="default: a table for the eye")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,6 +41,12 @@ def run(options: argparse.Namespace) -> int:
     if options.format is None and sys.stdout.isatty():
         text.print_summaries(rows)
     else:
-        write = {"json": text.summaries_json, "markdown": markdown.summaries, None: text.summaries}[options.format]
-        print(write(rows))
+        formats: dict[str | None, Callable[[Sequence[SummaryRow]], str]] = {
+            "json": text.summaries_json,
+            "markdown": markdown.summaries,
+            "csv": lambda rows: csv_file.summaries(rows).rstrip("\n"),
+            "latex": lambda rows: latex.table(columns_of(Table.OTHERS, "latex"), rows),
+            None: text.summaries,
+        }
+        print(formats[options.format](rows))
     return 1 if failures else 0

@@ -9,18 +9,37 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
+from typing import Any
 
-from leaderboard.board.columns import Table, columns_of
-from leaderboard.board.standings import Board, CellRow
+from leaderboard.board.columns import Column, Table, columns_of
+from leaderboard.board.standings import Board, CellRow, SummaryRow
 from leaderboard.render.escape import spreadsheet_text
+from leaderboard.render.text import plain_summaries
 
 
 def render(board: Board) -> str:
     """The whole file. Devices are columns of their own, those that occur in the board."""
     rows = [CellRow(standing, cell) for suite in board.suites for standing in suite.standings for cell in suite.cells]
+    return table(columns_of(Table.CSV), rows)
+
+
+def summaries(rows: Sequence[SummaryRow]) -> str:
+    """What `show` says of records, unrounded; a mapping is a column for each of its keys."""
+    flat: list[dict[str, str]] = []
+    for row in plain_summaries(rows):
+        fields = {name: value for name, value in row.items() if not isinstance(value, dict)}
+        for name, parts in row.items():
+            fields |= {f"{name}_{key}": part for key, part in parts.items()} if isinstance(parts, dict) else {}
+        flat.append({name: _field(value) for name, value in fields.items()})
+    return _written(list(dict.fromkeys(name for fields in flat for name in fields)), flat)
+
+
+def table(columns: Sequence[Column], rows: Sequence[Any]) -> str:
+    """The unrounded values of these columns, a line for each row and one of names."""
     names: list[str] = []
     fields: list[dict[str, str]] = [{} for _ in rows]
-    for column in columns_of(Table.CSV):
+    for column in columns:
         for name, read in column.values.items():
             try:
                 found = [read(row) for row in rows]
@@ -35,6 +54,10 @@ def render(board: Board) -> str:
             for part, values in parts.items():
                 for row, value in zip(fields, values, strict=True):
                     row[part] = _field(value)
+    return _written(names, fields)
+
+
+def _written(names: Sequence[str], fields: Sequence[dict[str, str]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()

@@ -36,12 +36,16 @@ def summaries(rows: Sequence[SummaryRow]) -> str:
 
 def summaries_json(rows: Sequence[SummaryRow]) -> str:
     """The rows as a JSON list of objects, unrounded."""
-    objects = [
+    return json.dumps(plain_summaries(rows), indent=2, allow_nan=False)
+
+
+def plain_summaries(rows: Sequence[SummaryRow]) -> list[dict[str, Any]]:
+    """The rows as dictionaries, unrounded."""
+    return [
         {name: value for name, value in vars(row).items() if name not in _NOT_IN_JSON}
         | {f"median_step{end}": getattr(row.median, name) for end, name in _ENDS.items()}
         for row in rows
     ]
-    return json.dumps(objects, indent=2, allow_nan=False)
 
 
 def print_summaries(rows: Sequence[SummaryRow]) -> None:

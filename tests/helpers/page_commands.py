@@ -318,6 +318,7 @@ KINDS = {
     "python -m benchmark.speed.generator_speed": Kind(module, "is there; its own tests run it, in a minute"),
     "python -m benchmark.speed.overhead": Kind(module, "is there; its own tests run it, in a minute"),
     "python -m leaderboard show": Kind(leaderboard_command(), "committed records stand in for those of a sweep"),
+    "python -m leaderboard compare": Kind(leaderboard_command()),
     "python -m leaderboard schema": Kind(leaderboard_command()),
     "python -m leaderboard check": Kind(
         leaderboard_command(codes=EXIT.values()), "committed records stand in for those of a sweep"

@@ -26,6 +26,7 @@ class Table(Enum):
     CSV = "every entry in every cell: CellRow"
     OTHERS = "records by task, architecture and protocol: SummaryRow"
     RUNS = "the runs of an entry, on its page: RunRow"
+    PAIRS = "two entries, by cell: ComparedCell"
     VERDICTS = "new records against old ones, by cell: CellVerdict"
 
 
@@ -88,7 +89,7 @@ class Column:
     values: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     style: Callable[[Any], str] | None = None
     explanation: str = ""
-    formats: frozenset[str] = frozenset({"text", "markdown", "html"})
+    formats: frozenset[str] = frozenset({"text", "markdown", "html", "latex"})
     heads_row: bool = False
 
     @property
