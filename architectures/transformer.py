@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.model import MLP, SequenceModel, require_choice, require_divisor, require_positive
-from architectures.ops.attention import LONGEST, WIDEST, short_attention
-from architectures.ops.backend import compiles
+from architectures.ops.attention import LONGEST, MOST_KEPT, WIDEST, short_attention
+from architectures.ops.backend import compiles, watched
 from architectures.registry import register
 
 ATTENTIONS = ("numba", "sdpa")
@@ -61,9 +61,9 @@ class Attention(nn.Module):
     def forward(self, x_BLD: Tensor, bias: Tensor | None = None) -> Tensor:
         """(B, L, D) to (B, L, D); `bias` is added to the logits, broadcastable to (B, H, L, L)."""
         qkv = self.qkv(x_BLD)
-        if self.implementation(x_BLD.shape[1], x_BLD.device) == "numba":
+        batch, length, _ = x_BLD.shape
+        if self.implementation(length, x_BLD.device, batch) == "numba":
             if bias is not None:
-                batch, length, _ = x_BLD.shape
                 bias = bias.to(qkv.dtype).expand(batch, self.n_heads, length, length)
             return self.out(short_attention(self.rotated(qkv), bias, n_heads=self.n_heads))
         q, k, v = self.heads(qkv)
@@ -71,12 +71,12 @@ class Attention(nn.Module):
         y_BHLK = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.out(y_BHLK.transpose(1, 2).flatten(2))
 
-    def implementation(self, length: int, device: torch.device) -> str:
-        """The fastest of `ATTENTIONS` for L positions on a device."""
+    def implementation(self, length: int, device: torch.device, batch: int = 1) -> str:
+        """The fastest of `ATTENTIONS` for B sequences of L positions on a device."""
         # Tools that watch operators see PyTorch's own attention, so that FLOPs are counted alike at every length.
-        watched = torch._C._len_torch_dispatch_stack() > 0
         short = length <= LONGEST and self.out.in_features // self.n_heads <= WIDEST
-        return "numba" if short and device.type == "cpu" and not watched and compiles() else "sdpa"
+        short = short and batch * self.n_heads * length**2 <= MOST_KEPT
+        return "numba" if short and device.type == "cpu" and not watched() and compiles() else "sdpa"
 
     def heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (B, H, L, K), from (B, L, 3 D)."""

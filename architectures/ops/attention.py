@@ -17,6 +17,9 @@ from architectures.ops.registration import compiled_operator
 LONGEST, WIDEST = 128, 8
 """Most positions, and greatest head width, up to which the loops are faster than PyTorch's fused attention."""
 
+MOST_KEPT = 1 << 26
+"""Most probabilities, B H L L, that are kept for the backward pass: 256 MiB in float32."""
+
 
 @fold_seeds()
 def short_attention(qkv: Tensor, bias: Tensor | None = None, *, n_heads: int) -> Tensor:

@@ -44,6 +44,13 @@ def compiles() -> bool:
     return not reason
 
 
+def watched() -> bool:
+    """Tell whether a tool of PyTorch must see every operator as one: a compiler, a FLOP counter, fake tensors."""
+    return (
+        torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
+    )  # a compiler cannot read the latter
+
+
 def require_backend(backend: str, library: str | None) -> None:
     """Check the option `backend` when a model is built.
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.flop_counter import register_flop_formula
 
+from architectures.ops.backend import watched
+
 NAMESPACE = "emergence"
 
 Pass = Callable[..., list[Tensor]]
@@ -94,10 +96,9 @@ def compiled_operator(name: str, forward: Pass, backward: Pass, flops: Callable[
 
 
 def _watched(arguments: Sequence[Any]) -> bool:
-    """Tell whether a tool of PyTorch must see the operator as one: a FLOP counter, a compiler, fake tensors, a map."""
+    """Tell whether a tool of PyTorch must see the operator as one: those of `watched`, a map, a subclass of tensors."""
     return (
-        torch._C._len_torch_dispatch_stack() > 0
+        watched()
         or torch._C._functorch.peek_interpreter_stack() is not None
-        or torch.compiler.is_compiling()
         or any(isinstance(x, Tensor) and type(x) not in (Tensor, nn.Parameter) for x in arguments)
     )

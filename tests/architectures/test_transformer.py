@@ -194,6 +194,12 @@ def test_the_implementation_follows_length_and_head_width(length: int, heads: in
     assert counter.get_total_flops() == attention + matrices
 
 
+def test_a_large_batch_keeps_no_probabilities() -> None:
+    """8 heads over 128 positions: 512 sequences are 2^26 probabilities, which are kept, and no more."""
+    attention, cpu = Attention(32, 8, rotary=False), torch.device("cpu")
+    assert [attention.implementation(128, cpu, batch) for batch in (512, 513)] == ["numba", "sdpa"]
+
+
 def test_a_bias_of_zero_equals_none_and_another_does_not() -> None:
     model, tokens = build(), random_tokens(V, 2, L)
     zero, other = torch.zeros(L, L), random_bias((L, L))

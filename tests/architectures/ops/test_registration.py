@@ -8,6 +8,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from architectures import ARCHITECTURES
 from architectures.ops import attention, convolution, delta_rule, diagonal, selective, slstm, ssd
 from architectures.ops.pointwise import rwkv_keys, rwkv_readout, squared_relu, token_shift
 
@@ -99,6 +100,16 @@ def test_what_models_call_goes_around_the_dispatcher_unless_something_watches(na
     assert all(torch.equal(x, y) for x, y in zip(*gradients, strict=True))
     uncounted = ("short_attention", "squared_relu", "token_shift", "rwkv_keys", "rwkv_readout")
     assert (counter.get_total_flops() == 0) == (name in uncounted)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+@pytest.mark.parametrize("name", ["transformer", "mamba", "gated_deltanet"])
+def test_models_compile_as_one_graph(name: str) -> None:
+    build: Any = ARCHITECTURES[name]
+    model, tokens = build(5, 12, d_model=16), torch.randint(5, (2, 12))
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(tokens), model(tokens), rtol=1e-5, atol=1e-6)
 
 
 @operators
