@@ -26,9 +26,10 @@ Departures: learned positions by default, as for every architecture here, becaus
 S is the paper's state transposed, so that keys index its rows. A model narrower than a head has one head of its own
 width. With one layer the depth ratio l / (n_layers - 1) is 0. The embedding and the head start as in every other
 architecture here; the norm before the first block sets the scale of the residual stream anyway. Ranks follow the first
-published rule of the training code (32 each at D = 128); its present one asks for a little more. One learning rate
-serves all parameters (the authors double that of w0), because the optimiser is the benchmark's.
+published rule of the training code (32 each at D = 128); its present one asks for a little more.
 """
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,8 @@ class TimeMixing(Accelerated):
         backend: of the recurrence.
     """
 
-    # The authors' code decays the weights of linear maps only.
+    # The authors' code decays the weights of linear maps only, and doubles the learning rate of w0.
+    lr_factors: ClassVar[dict[str, float]] = {"w0": 2.0}
     no_weight_decay = ("x", "w1", "w2", "a1", "a2", "v1", "v2", "g1", "g2", "r_k")
 
     def __init__(self, d_model: int, head_dim: int, layer: int, n_layers: int, backend: Backend) -> None:

@@ -32,7 +32,8 @@ def test_matrices_decay_but_those_that_the_authors_except(name: str) -> None:
         stacked_bias = name == "xlstm" and parameter.endswith("bias") and sizes == 2  # of four gates, by heads
         assert rule.decays == (sizes > 1 and not parameter.endswith(UNDECAYED) and not stacked_bias), parameter
         slow = name == "lru" and parameter.endswith(("nu_log", "theta_log", "gamma_log", ".B"))
-        assert rule.lr_factor == (0.25 if slow else 1.0), parameter
+        fast = name == "rwkv" and parameter.endswith("time_mixing.w0")
+        assert rule.lr_factor == (0.25 if slow else 2.0 if fast else 1.0), parameter
 
 
 @pytest.mark.parametrize("name", ["transformer", "mamba", "lru", "xlstm"])
@@ -95,3 +96,4 @@ def test_the_identity_names_exceptions_that_decided_something() -> None:
     assert not {"embedding.weight", "head.weight", "blocks.0.in_proj.weight"} & named
     factors = [f"0.25 blocks.0.{name}" for name in ("nu_log", "theta_log", "gamma_log", "B")]
     assert recorded_optimizer("lru")["lr_factors"] == factors
+    assert recorded_optimizer("rwkv")["lr_factors"] == ["2 blocks.0.time_mixing.w0"]
