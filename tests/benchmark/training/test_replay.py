@@ -324,7 +324,8 @@ def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def of(folder: Path) -> dict[str, Any]:
     """The columns of the curves of a run."""
-    return {name: list(column) for name, column in curves_of(folder).items() if name != "loss_by_position_nats"}
+    lists = ("loss_by_position_nats", "parts_solved")
+    return {name: list(column) for name, column in curves_of(folder).items() if name not in lists}
 
 
 @pytest.mark.train
