@@ -98,7 +98,9 @@ class Record(Model):
     seeds: Seeds
     hits: dict[Name, Hit]
     # Of every part of the task that is learned by itself, such as the rows of a linear map; older records have none.
-    part_hits: Annotated[tuple[Hit, ...] | None, Field(max_length=MAX_PARTS, exclude_if=lambda v: v is None)] = None
+    part_hits: Annotated[
+        tuple[Hit, ...] | None, Field(min_length=1, max_length=MAX_PARTS, exclude_if=lambda value: value is None)
+    ] = None
     first_loss_nats: Number | None
     final: Final | None
     chance_loss_nats: Amount

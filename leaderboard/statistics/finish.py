@@ -11,6 +11,7 @@ set is a tie.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import exp, floor, inf
 
 from leaderboard.records.fields import Hit
@@ -22,16 +23,31 @@ _PROGRESS = {"lm": "rows_solved", "ca": "accuracy_second_half"}
 _EVENTS = {"rows_solved"}  # counts of what was solved, without noise
 
 
-def finish(record: Record) -> Finish | None:
+def finishes(*arms: Iterable[Record]) -> list[list[Finish]]:
+    """The finishes of the runs of each arm in one cell that have an outcome.
+
+    Records of old do not hold the hitting steps of parts. Where one of these is among the runs, of whichever arm, the
+    time of every run is that of its primary target: the two kinds of time must not be compared.
+    """
+    kept = [[record for record in arm if record.status not in {"error", "interrupted"}] for arm in arms]
+    by_parts = all(record.part_hits is not None for arm in kept for record in arm)
+    return [[end for record in arm if (end := finish(record, by_parts)) is not None] for arm in kept]
+
+
+def finish(record: Record, by_parts: bool = True) -> Finish | None:
     """Time in steps (None if there is none) and progress of a run; None if the run has no outcome.
 
     Error and interrupted runs say nothing about the architecture. A diverged run is the worst that there is.
+
+    Args:
+        record: of the run.
+        by_parts: take the time from the parts, if the record holds their hitting steps.
     """
     if record.status in {"error", "interrupted"}:
         return None
     if record.status == "diverged":
         return None, -inf
-    if record.part_hits is not None:
+    if by_parts and record.part_hits is not None:
         return staircase_time(record), 0.0
     hit = record.hits[record.protocol.primary]
     return (None, progress(record)) if hit.step is None else (middle(hit), 0.0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from leaderboard.records.record import Record
 from leaderboard.statistics.comparison import outcomes
-from leaderboard.statistics.finish import finish
+from leaderboard.statistics.finish import finishes
 from leaderboard.statistics.survival import earliest_per_seed
 from leaderboard.statistics.time_ratio import Ratio, time_ratio
 from leaderboard.statistics.verdict import difference
@@ -73,17 +73,17 @@ def head_to_head(entry: Mapping[str, Sequence[Record]], reference: Mapping[str, 
         elif (why := difference(reference[cell], entry[cell])) is not None:
             left_out[cell] = why
         else:
-            finishes = [[end for run in _kept(side[cell]) if (end := finish(run))] for side in (entry, reference)]
-            if all(finishes):
-                runs[cell] = CellRuns(*finishes)
+            both = finishes(*(_kept(side[cell]) for side in (entry, reference)))
+            if all(both):
+                runs[cell] = CellRuns(*both)
             else:
                 left_out[cell] = "no run with an outcome on both sides"
     if not runs:
         reasons = "; ".join(f"{cell}: {why}" for cell, why in left_out.items())
         raise ValueError(f"there is no cell in which the two can be compared ({reasons})")
     cells_of: dict[str, dict[str, CellRuns]] = {}
-    for cell, both in runs.items():
-        cells_of.setdefault(entry[cell][0].task.name, {})[cell] = both
+    for cell, arms in runs.items():
+        cells_of.setdefault(entry[cell][0].task.name, {})[cell] = arms
     tasks = {task: judge(cells_of[task]) for task in sorted(cells_of)}
     cells = tuple(
         _compared(task, cell, verdict, entry[cell], reference[cell])

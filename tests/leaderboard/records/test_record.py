@@ -81,6 +81,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"hits": {"rows_100": {"step": 600, "previous_step": 550}}}, "hits names ['rows_100']"),
     ({"hits.rows_99": NO_HIT}, "hits names ['rows_100', 'rows_50', 'rows_99']"),
     ({"hits.rows_50": {"step": None, "previous_step": 50}}, "previous_step 50 without a step"),
+    ({"part_hits": []}, "Tuple should have at least 1 item"),
     ({"part_hits": [{"step": 310, "previous_step": 260}]}, "part_hits.0.step 310 is not a multiple of eval_every 50"),
     ({"hits.rows_50": {"step": 310, "previous_step": 260}}, "310 is not a multiple of eval_every 50"),
     ({"hits.rows_50": {"step": 700, "previous_step": 650}}, "700 is not a multiple of eval_every 50 within 650 steps"),

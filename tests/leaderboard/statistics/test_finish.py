@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leaderboard.statistics.finish import finish, staircase_time
+from leaderboard.statistics.finish import finish, finishes, staircase_time
 from leaderboard.statistics.win_rate import CellRuns, cell_win_rate
 from tests.helpers.leaderboard.records import make_record
 
@@ -46,6 +46,15 @@ def test_a_record_of_old_has_the_time_of_its_primary_target_or_its_rows() -> Non
     assert finish(make_record()) == (575.0, 0.0)  # rows_100 at 600 after 550
     half = {"step": 1000, "loss_nats": 0.5, "loss_scored_nats": 0.5, "accuracy": 0.8, "exact_match": 0.0}
     assert finish(unsolved(final={**half, "task_metrics": {"rows_solved": 0.5}})) == (None, 0.5)
+
+
+def test_times_of_parts_and_of_the_primary_target_are_never_compared() -> None:
+    """A record of old among the runs of either arm: everybody's time is that of the primary target."""
+    new, old = make_record(part_hits=[hit(100), hit(600)]), make_record()
+    assert finishes([new], [new]) == [[(325.0, 0.0)], [(325.0, 0.0)]]
+    assert finishes([new], [old]) == finishes([old], [new]) == [[(575.0, 0.0)], [(575.0, 0.0)]]
+    interrupted = unsolved(status="interrupted", steps=400, tokens=8192 * 400, final=None)
+    assert finishes([new, interrupted], [new]) == [[(325.0, 0.0)], [(325.0, 0.0)]]
 
 
 @pytest.mark.parametrize(
