@@ -86,13 +86,20 @@ def run(compiled: Callable[..., None], n_rows: int, *args: Any) -> None:
     Args:
         compiled: a function that `loop` returned.
         n_rows: number of independent rows.
-        args: its arguments without the last two; tensors are passed as arrays, without copying.
+        args: its arguments without the last two; tensors, and tensors in tuples, are passed as arrays, without copying.
     """
-    tensors = [arg for arg in args if isinstance(arg, Tensor)]
-    if any(x.is_meta or isinstance(x, FakeTensor) for x in tensors):
-        return
-    arrays = [array(arg) if isinstance(arg, Tensor) else arg for arg in args]
-    work = max((x.numel() for x in tensors), default=0)
+    arrays: list[Any] = []
+    work = 0
+    for arg in args:
+        if isinstance(arg, Tensor | tuple):
+            tensors = (arg,) if isinstance(arg, Tensor) else arg
+            if tensors[0].is_meta or isinstance(tensors[0], FakeTensor):
+                return
+            found = tuple(map(array, tensors))
+            arrays.append(found[0] if isinstance(arg, Tensor) else found)
+            work = max(work, found[0].size)
+        else:
+            arrays.append(arg)
     threads = min(torch.get_num_threads(), n_rows) if work >= _MIN_WORK else 1
     if threads == 1:
         compiled(*arrays, 0, n_rows)

@@ -38,18 +38,16 @@ def token_shift(x: Tensor, before: Tensor, mu: Tensor, *, implementation: str = 
 def _forward(x: Tensor, before: Tensor, mu: Tensor) -> list[Tensor]:
     from architectures.ops.cpu import loops, token_shift_loops
 
-    mixed = [torch.empty_like(x) for _ in mu]
-    for mu_D, y in zip(mu, mixed, strict=True):
-        loops.run(token_shift_loops.forward, len(x), x, before, mu_D, y)
-    return mixed
+    mixes = [torch.empty_like(x) for _ in range(len(mu))]
+    loops.run(token_shift_loops.forward, len(x), x, before, mu, tuple(mixes))
+    return mixes
 
 
 def _backward(x: Tensor, before: Tensor, mu: Tensor, gradients: list[Tensor]) -> list[Tensor]:
     from architectures.ops.cpu import loops, token_shift_loops
 
     dx, dbefore, dmu = torch.zeros_like(x), torch.zeros_like(before), x.new_zeros((len(mu), len(x), mu.shape[1]))
-    for mu_D, dy, dmu_BD in zip(mu, gradients, dmu, strict=True):
-        loops.run(token_shift_loops.backward, len(x), x, before, mu_D, dy, dx, dbefore, dmu_BD)
+    loops.run(token_shift_loops.backward, len(x), x, before, mu, tuple(gradients), dx, dbefore, dmu)
     return [dx, dbefore, dmu.sum(1)]
 
 
