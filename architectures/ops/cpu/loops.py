@@ -113,7 +113,7 @@ def run(compiled: Callable[..., None], n_rows: int, *args: Any) -> None:
 def array(tensor: Tensor) -> Any:
     """View a contiguous CPU tensor as a NumPy array."""
     assert tensor.is_contiguous(), "compiled loops take contiguous tensors"
-    return tensor.detach().numpy()
+    return (tensor.detach() if tensor.requires_grad else tensor).numpy()
 
 
 @cache
