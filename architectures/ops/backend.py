@@ -46,9 +46,8 @@ def compiles() -> bool:
 
 def watched() -> bool:
     """Tell whether a tool of PyTorch must see every operator as one: a compiler, a FLOP counter, fake tensors."""
-    return (
-        torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
-    )  # a compiler cannot read the latter
+    # A compiler cannot read how many other tools there are: it is asked first.
+    return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
 
 
 def require_backend(backend: str, library: str | None) -> None:
