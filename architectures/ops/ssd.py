@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils.checkpoint import checkpoint
 
 from architectures.ops.over_seeds import PER_SEQUENCE, fold_seeds
@@ -124,10 +125,14 @@ def _forward(
     y = torch.empty_like(x)
     states = state.new_empty((-(-length // CHUNK) + 1, *state.shape))  # at the start of every chunk, then the final one
     states[0] = state
+    from_nothing = _is_zero(state)
     for c, start in enumerate(range(0, length, CHUNK)):
         here, steps = slice(start, start + CHUNK), min(CHUNK, length - start)
         scores = C[:, here] @ B[:, here].transpose(1, 2)
-        y[:, here].flatten(2)[:] = C[:, here] @ states[c].flatten(2)
+        if c == 0 and from_nothing:
+            y[:, here].zero_()
+        else:
+            y[:, here].flatten(2)[:] = C[:, here] @ states[c].flatten(2)
         mixing, injected = x.new_empty((rows, heads, steps, steps)), x.new_empty((rows, steps, heads, width))
         loops.run(
             ssd_loops.forward, rows,
@@ -146,12 +151,16 @@ def _backward(
     (rows, length, heads, width), (dy, dstate) = x.shape, gradients
     dx, ddt, dlog_decay, dB, dC = (torch.empty_like(z) for z in (x, dt, log_decay, B, C))
     dskip, dstate, dstate_start = torch.zeros_like(skip), dstate.clone(), torch.empty_like(dstate)
+    from_nothing, unused = _is_zero(saved[0]), _is_zero(dstate)  # mostly so in training: half of the products are 0
     for c in reversed(range(len(saved) - 1)):
         start = c * CHUNK
         here, wide = slice(start, start + CHUNK), (rows, min(CHUNK, length - start), heads, width)
         B_c, C_c, state = B[:, here], C[:, here], saved[c]
         scores = C_c @ B_c.transpose(1, 2)
-        read, dinjected = C_c @ state.flatten(2), B_c @ dstate.flatten(2)
+        starts, ends = c == 0 and from_nothing, c == len(saved) - 2 and unused
+        zeros = x.new_zeros((rows, wide[1], heads * width)) if starts or ends else x
+        read = zeros if starts else C_c @ state.flatten(2)
+        dinjected = zeros if ends else B_c @ dstate.flatten(2)
         dy_c = dy[:, here].transpose(1, 2)
         dmixing = dy_c @ x[:, here].permute(0, 2, 3, 1)
         mixing, dscores = torch.empty_like(dmixing), torch.empty_like(scores)
@@ -163,11 +172,19 @@ def _backward(
             dx, ddt, dlog_decay, dskip, _LEAST[x.dtype], start,
         )  # fmt: skip
         dx[:, here] += (mixing.transpose(2, 3) @ dy_c).transpose(1, 2)
-        dC[:, here] = torch.baddbmm(dread @ state.flatten(2).transpose(1, 2), dscores, B_c)
-        dB[:, here] = torch.baddbmm(injected @ dstate.flatten(2).transpose(1, 2), dscores.transpose(1, 2), C_c)
+        dC[:, here], dB[:, here] = dscores @ B_c, dscores.transpose(1, 2) @ C_c
+        if not starts:
+            dC[:, here] += dread @ state.flatten(2).transpose(1, 2)
+        if not ends:
+            dB[:, here] += injected @ dstate.flatten(2).transpose(1, 2)
         dstate_start.flatten(2).baddbmm_(C_c.transpose(1, 2), dread)
         dstate, dstate_start = dstate_start, dstate
     return [dx, ddt, dlog_decay, dB, dC, dskip, dstate]
+
+
+def _is_zero(x: Tensor) -> bool:
+    """Whether all is 0; of a tensor without data that is not known."""
+    return not (x.is_meta or isinstance(x, FakeTensor) or bool(x.any()))
 
 
 def _flops(x: Any, dt: Any, log_decay: Any, B: Any, *_: Any) -> int:
