@@ -171,8 +171,9 @@ class CellularAutomata(States):
 
     @cached_property
     def shortcut_accuracies(self) -> dict[str, float] | None:
-        """What predictors that do without the pattern reach in this very pool, of `accuracy_second_half`, by kind
-        (`datamodules.automata.shortcuts`), on sequences of the "floor" split.
+        """Best `accuracy_second_half` (0..1) of predictors that do without the pattern, by kind, in this very pool.
+
+        The kinds are those of `datamodules.automata.shortcuts`, measured on sequences of the "floor" split.
 
         None with fresh rules, and where there are too few tokens to fill the tables: fewer than 20 for each entry.
         """

@@ -77,7 +77,7 @@ def shown(found: HeadToHead, suite: str, first: str, second: str, form: str) -> 
 
 
 def _plain(found: HeadToHead) -> dict[str, object]:
-    """What the comparison found, unrounded, without the permuted statistics."""
+    """The comparison as plain data, unrounded, without the permuted statistics."""
 
     def rate(verdict: object) -> dict[str, object]:
         win_rate = verdict.win_rate  # type: ignore[attr-defined]

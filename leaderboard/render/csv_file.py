@@ -25,7 +25,7 @@ def render(board: Board) -> str:
 
 
 def summaries(rows: Sequence[SummaryRow]) -> str:
-    """What `show` says of records, unrounded; a mapping is a column for each of its keys."""
+    """The rows of `show`, unrounded; a mapping is a column for each of its keys."""
     flat: list[dict[str, str]] = []
     for row in plain_summaries(rows):
         fields = {name: value for name, value in row.items() if not isinstance(value, dict)}

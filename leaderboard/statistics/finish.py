@@ -74,7 +74,7 @@ def middle(hit: Hit) -> float:
 
 
 def progress(record: Record) -> float:
-    """What an unsolved run has learned: the share of rows (`lm`), or steps of 0.05 of accuracy above chance.
+    """Progress of an unsolved run: the share of rows solved (`lm`), or steps of 0.05 of accuracy above chance.
 
     The accuracy is that of the second half of the states (`ca`), or of all scored positions.
     """

@@ -195,7 +195,7 @@ def _hit_problems(record: Record, curves: Curves) -> Iterator[tuple[str, str]]:
 
 
 def _part_problems(record: Record, curves: Curves) -> Iterator[tuple[str, str]]:
-    """What the hitting steps of parts say beside the curves; records of old have neither."""
+    """Yield (field, reason) where hitting steps of parts differ from the curves; records of old have neither."""
     said = record.part_hits or ()
     if len(said) != len(curves.parts[0] if curves.parts else ""):
         n_parts = len(curves.parts[0]) if curves.parts else 0
