@@ -15,6 +15,7 @@ from leaderboard.mistakes import unknown
 from leaderboard.render import csv_file, latex, markdown, text
 from leaderboard.render.escape import markdown_text
 from leaderboard.statistics.head_to_head import HeadToHead, head_to_head
+from leaderboard.statistics.win_rate_verdict import CellWinRateVerdict, WinRateVerdict
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 
@@ -79,10 +80,10 @@ def shown(found: HeadToHead, suite: str, first: str, second: str, form: str) -> 
 def _plain(found: HeadToHead) -> dict[str, object]:
     """The comparison as plain data, unrounded, without the permuted statistics."""
 
-    def rate(verdict: object) -> dict[str, object]:
-        win_rate = verdict.win_rate  # type: ignore[attr-defined]
+    def rate(verdict: WinRateVerdict | CellWinRateVerdict) -> dict[str, object]:
+        win_rate = verdict.win_rate
         low, high = win_rate.interval()
-        about = {"verdict": verdict.kind, "reason": verdict.reason}  # type: ignore[attr-defined]
+        about = {"verdict": verdict.kind, "reason": verdict.reason}
         return {**about, "win_rate": win_rate.estimate, "low": low, "high": high, "p": win_rate.p()}
 
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leaderboard.records.fields import RecordedTarget
+from leaderboard.records.fields import Hit, RecordedTarget
 
 
 def holds(target: RecordedTarget, value: float) -> bool:
@@ -33,3 +33,9 @@ def hitting_step(steps: Sequence[int], held: Sequence[bool]) -> tuple[int | None
         if now and confirmed:
             return step, steps[position - 1] if position else None
     return None, None
+
+
+def middle(hit: Hit) -> float:
+    """Middle of the interval between two evaluations that a hitting step lies in, in steps; the hit must have one."""
+    assert hit.step is not None
+    return ((hit.previous_step or 0) + hit.step) / 2

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leaderboard.records.hits import middle
 from leaderboard.records.record import Record
 
 FloatArray = NDArray[np.float64]
@@ -74,7 +75,7 @@ def outcomes(records: Iterable[Record]) -> Outcomes | None:
             time.append(np.inf)
             loss.append(np.inf if record.status == "diverged" or record.final is None else record.final.loss_nats)
         else:
-            time.append(((hit.previous_step or 0) + hit.step) / 2)
+            time.append(middle(hit))
             loss.append(0.0)
     # Sorted, so that the order in which records were read cannot move a p value by its Monte Carlo error.
     time_N, loss_N = np.array(time, dtype=np.float64), np.array(loss, dtype=np.float64)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import exp, floor, inf
 
-from leaderboard.records.fields import Hit
+from leaderboard.records.hits import middle
 from leaderboard.records.record import Record
 from leaderboard.statistics.win_rate import Finish
 
@@ -65,12 +65,6 @@ def staircase_time(record: Record) -> float | None:
         return None
     budget = float(record.protocol.max_steps)
     return sum(budget if hit.step is None else middle(hit) for hit in record.part_hits) / len(record.part_hits)
-
-
-def middle(hit: Hit) -> float:
-    """The middle of the interval between two evaluations that a hitting step lies in."""
-    assert hit.step is not None
-    return ((hit.previous_step or 0) + hit.step) / 2
 
 
 def progress(record: Record) -> float:

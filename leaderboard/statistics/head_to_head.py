@@ -73,7 +73,7 @@ def head_to_head(entry: Mapping[str, Sequence[Record]], reference: Mapping[str, 
         elif (why := difference(reference[cell], entry[cell])) is not None:
             left_out[cell] = why
         else:
-            both = finishes(*(_kept(side[cell]) for side in (entry, reference)))
+            both = finishes(*(earliest_per_seed(side[cell]) for side in (entry, reference)))
             if all(both):
                 runs[cell] = CellRuns(*both)
             else:
@@ -93,14 +93,10 @@ def head_to_head(entry: Mapping[str, Sequence[Record]], reference: Mapping[str, 
     return HeadToHead(tasks, overall([verdict.win_rate for verdict in tasks.values()]), cells, left_out)
 
 
-def _kept(records: Sequence[Record]) -> list[Record]:
-    return earliest_per_seed(records)
-
-
 def _compared(
     task: str, cell: str, verdict: CellWinRateVerdict, entry: Sequence[Record], reference: Sequence[Record]
 ) -> ComparedCell:
-    ours, theirs = outcomes(_kept(entry)), outcomes(_kept(reference))
+    ours, theirs = outcomes(earliest_per_seed(entry)), outcomes(earliest_per_seed(reference))
     assert ours is not None and theirs is not None  # the cell has runs with an outcome
     enough = all(side.n_solved >= MIN_SHARE_SOLVED * len(side) for side in (ours, theirs))
     ratio = time_ratio([(theirs, ours)]) if enough else None
