@@ -88,9 +88,8 @@ def _type_problems(schema: Any) -> Iterator[tuple[str, str]]:
     for column in schema:
         wanted, found = special.get(column.name, pa.float64()), column.type
         both_lists = pa.types.is_list(found) and pa.types.is_list(wanted)
-        if not (
-            found.value_type == wanted.value_type if both_lists else found == wanted
-        ):  # whatever elements are called
+        same = found.value_type == wanted.value_type if both_lists else found == wanted  # whatever elements are called
+        if not same:
             yield column.name, f"column holds {str(found)[:100]}, must hold {wanted}"
 
 
