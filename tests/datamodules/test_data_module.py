@@ -178,6 +178,7 @@ def test_command_line() -> None:
         "rule_steps": 1,
         "n_colors": 4,
         "window": 3,
+        "target_accuracy": 0.85,
     }
     assert (data.task.task_seed, data.task.data_seed) == (0, 5)
 

@@ -145,7 +145,8 @@ def test_config_is_every_option_but_the_seeds() -> None:
         assert torch.equal(again.rows(0, 4), task.rows(0, 4))
     assert LinearMap(9, 2).config == {"state_size": 9, "n_nonzero": 2, "n_states": 2}
     assert list(CellularAutomata().config.items()) == [
-        ("state_size", 16), ("n_states", 16), ("n_rules", 256), ("rule_steps", 1), ("n_colors", 4), ("window", 3)
+        ("state_size", 16), ("n_states", 16), ("n_rules", 256), ("rule_steps", 1), ("n_colors", 4), ("window", 3),
+        ("target_accuracy", 0.85),
     ]  # fmt: skip
 
 

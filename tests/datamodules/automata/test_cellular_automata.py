@@ -142,16 +142,17 @@ def test_accuracy_second_half_by_hand() -> None:
 
 def test_targets() -> None:
     task = CellularAutomata()
-    assert task.primary == "plateau"
+    assert task.primary == "accuracy_85"
     assert [(t.name, t.metric, t.op) for t in task.targets] == [
         ("plateau", "loss_nats", "<"),
         ("accuracy_50", "accuracy_second_half", ">="),
-        ("accuracy_75", "accuracy_second_half", ">="),
-        ("accuracy_90", "accuracy_second_half", ">="),
+        ("accuracy_85", "accuracy_second_half", ">="),
     ]
     # the paper's plateau ends at 1.3 for four colours
-    assert [t.value for t in task.targets] == pytest.approx([1.303, 0.5, 0.75, 0.9], abs=5e-4)
+    assert [t.value for t in task.targets] == pytest.approx([1.303, 0.5, 0.85], abs=5e-4)
     assert CellularAutomata(n_colors=2).targets[0].value == pytest.approx(0.94 * math.log(2))
+    harder = CellularAutomata(target_accuracy=0.96)
+    assert harder.primary == "accuracy_96" and harder.targets[-1].value == 0.96
 
 
 @pytest.mark.parametrize(
@@ -163,6 +164,9 @@ def test_targets() -> None:
         ({"rule_steps": 0}, ["rule_steps", "1", "0"]),
         ({"n_colors": 1}, ["n_colors", "2", "1"]),
         ({"window": 0}, ["1", "0"]),
+        ({"target_accuracy": 0.855}, ["target_accuracy", "0.855"]),
+        ({"target_accuracy": 0.5}, ["target_accuracy", "between", "0.5"]),
+        ({"target_accuracy": float("nan")}, ["target_accuracy", "nan"]),
         ({"window": 4}, ["4"]),
         ({"window": 17}, ["17", "state_size=16"]),
         (
