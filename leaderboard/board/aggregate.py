@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
 from leaderboard.board import others
 from leaderboard.board.standings import REFERENCE, Board, BoardCell, Result, Standing, SuiteBoard
 from leaderboard.entries.reading import Entry, Results, RunRecord
-from leaderboard.records.record import Record
-from leaderboard.statistics.comparison import Outcomes, one_sided, outcomes
+from leaderboard.records.record import FINAL_STATUSES, Record
+from leaderboard.statistics.head_to_head import ComparedCell, HeadToHead, head_to_head, is_ahead, is_ahead_in
 from leaderboard.statistics.survival import earliest_per_seed
-from leaderboard.statistics.time_ratio import Ratio, time_ratios
-from leaderboard.statistics.verdict import MIN_SEEDS, MIN_SEEDS_ONE_CELL, claim
+from leaderboard.statistics.win_rate import MIN_SEEDS_ONE_CELL
+from leaderboard.statistics.win_rate_verdict import MIN_SEEDS
 
-Arm = Mapping[str, Outcomes]  # outcomes of one entry, by cell
+Arm = Mapping[str, Sequence[Record]]  # runs of one entry that have an outcome, by cell
 
 
 def build_board(results: Results) -> Board:
@@ -53,25 +53,28 @@ def _suite(suite: str, entries: Sequence[Entry]) -> SuiteBoard:
         entry.name: {cell.name: kept for cell in cells if (kept := _of_protocol(entry, cell))} for entry in entries
     }
     arms: dict[str, Arm] = {
-        name: {cell: arm for cell, kept in by_cell.items() if (arm := outcomes(run.record for run in kept)) is not None}
+        name: {
+            cell: records
+            for cell, its_runs in by_cell.items()
+            if (records := [run.record for run in its_runs if run.record.status in FINAL_STATUSES])
+        }
         for name, by_cell in runs.items()
     }
     base: Arm = {} if reference is None else arms[reference.name]
-    names = [cell.name for cell in cells]
-    complete = [name for name in arms if len(arms[name]) == len(cells)]
-    ratios = _ratios(
-        base,
-        arms,
-        [*((name, (cell,)) for name in arms for cell in names), *((name, tuple(names)) for name in complete)],
-    )
+    against = {name: compared(base, arm) for name, arm in arms.items() if name != REFERENCE}
+    in_cell = {(name, cell.cell): cell for name, found in against.items() if found is not None for cell in found.cells}
     results: dict[str, dict[str, Result]] = {
-        name: {cell: result_of(cell, kept, ratios.get((name, (cell,)))) for cell, kept in by_cell.items()}
+        name: {cell: result_of(cell, kept, in_cell.get((name, cell))) for cell, kept in by_cell.items()}
         for name, by_cell in runs.items()
     }
     for cell in cells:
         for name, rank in _cell_ranks(cell.name, results, arms).items():
             results[name][cell.name] = replace(results[name][cell.name], rank=rank)
-    headline = {name: ratios.get((name, tuple(names))) for name in complete if name != REFERENCE}
+    names = [cell.name for cell in cells]
+    complete = [name for name in arms if len(arms[name]) == len(cells)]
+    headline = {
+        name: found for name in complete if (found := against.get(name)) is not None and len(found.cells) == len(cells)
+    }
     ranked = [name for name in complete if min(map(len, arms[name].values())) >= MIN_SEEDS]
     ranks = _suite_ranks(ranked, headline, results, arms)
     standings = [
@@ -85,7 +88,7 @@ def _suite(suite: str, entries: Sequence[Entry]) -> SuiteBoard:
             is_reference=entry is reference,
             results={cell: results[entry.name].get(cell) for cell in names},
             missing=tuple(cell for cell in names if cell not in runs[entry.name]),
-            ratio=headline.get(entry.name),
+            against=headline.get(entry.name),
             rank=ranks.get(entry.name),
             min_seeds=min((len(arm) for arm in arms[entry.name].values()), default=0),
             first_date=min((result.first_date for result in results[entry.name].values()), default=""),
@@ -98,73 +101,50 @@ def _suite(suite: str, entries: Sequence[Entry]) -> SuiteBoard:
     return SuiteBoard(suite, cells, tuple(standings))
 
 
+def compared(base: Arm, arm: Arm) -> HeadToHead | None:
+    """The comparison with the reference in the cells that both have runs in; None without one."""
+    common = [cell for cell in arm if cell in base]
+    return head_to_head({cell: arm[cell] for cell in common}, {cell: base[cell] for cell in common}) if common else None
+
+
 def _suite_ranks(
     ranked: Sequence[str],
-    headline: Mapping[str, Ratio | None],
+    headline: Mapping[str, HeadToHead],
     results: Mapping[str, Mapping[str, Result]],
     arms: Mapping[str, Arm],
 ) -> dict[str, int]:
-    """Bands over all cells, in the order of the headline; where there is none, of the restricted means."""
+    """Bands over all cells, in the order of the mean of the tasks' win rates; without any, of the restricted means."""
 
     def key(name: str) -> tuple[float, float, str]:
-        means = [result.restricted_mean_step for result in results[name].values()]
-        budgets = [arm.budget for arm in arms[name].values()]
-        share = fmean((mean or 0.0) / budget for mean, budget in zip(means, budgets, strict=True))
-        ratio = headline.get(name)
-        if name == REFERENCE or not any(headline.values()):
-            return 1.0, share, name
-        bounds = () if ratio is None else (ratio.estimate, ratio.low, ratio.high)
-        return next((bound for bound in bounds if bound is not None), float("inf")), share, name
+        means = [(result.restricted_mean_step or 0.0) / result.budget for result in results[name].values()]
+        rate = headline[name].overall if name in headline else 0.5  # the reference against itself
+        return -rate, fmean(means), name
 
-    return bands(sorted(ranked, key=key), lambda first, second: beats_reliably(arms[first], arms[second], MIN_SEEDS))
+    return bands(sorted(ranked, key=key), lambda first, second: is_ahead(arms[first], arms[second]))
 
 
 def _cell_ranks(cell: str, results: Mapping[str, Mapping[str, Result]], arms: Mapping[str, Arm]) -> dict[str, int]:
+    """Bands in a cell, in the order of the win rates against the reference; without any, of the restricted means."""
     order = [
-        (result.restricted_mean_step, name)
+        (-(result.against.verdict.win_rate.estimate if result.against else 0.5), result.restricted_mean_step, name)
         for name, by_cell in results.items()
         if (result := by_cell.get(cell)) is not None
         and result.restricted_mean_step is not None
         and result.n >= MIN_SEEDS_ONE_CELL
     ]
-
-    def beats(first: str, second: str) -> bool:
-        return beats_reliably({cell: arms[first][cell]}, {cell: arms[second][cell]}, MIN_SEEDS_ONE_CELL)
-
-    return bands([name for _, name in sorted(order)], beats)
+    return bands(
+        [name for *_, name in sorted(order)], lambda first, second: is_ahead_in(cell, arms[first], arms[second])
+    )
 
 
-def beats_reliably(first: Arm, second: Arm, min_seeds: int) -> bool:
-    """Whether `verdict.decide` says of the first arm that it is better than the second, in the cells of the first.
-
-    One permutation test, where `decide` takes three to tell apart what else it may say.
-    """
-    if min(len(arm[cell]) for arm in (first, second) for cell in first) < min_seeds:
-        return False
-    slower, faster = one_sided([(second[cell], first[cell]) for cell in sorted(first)], None)
-    return claim(min(1.0, 2 * min(slower, faster)), slower, faster, p_same=1.0) == "better"
-
-
-def _ratios(
-    base: Arm, arms: Mapping[str, Arm], wanted: Iterable[tuple[str, tuple[str, ...]]]
-) -> dict[tuple[str, tuple[str, ...]], Ratio]:
-    """Ratios by entry and cells, where the entry is not the reference and both have outcomes in all of these cells."""
-    pairs = {
-        (name, cells): [(base[cell], arms[name][cell]) for cell in sorted(cells)]
-        for name, cells in wanted
-        if name != REFERENCE and cells and all(cell in base and cell in arms[name] for cell in cells)
-    }
-    return dict(zip(pairs, time_ratios(list(pairs.values())), strict=True))
-
-
-def result_of(cell: str, runs: Sequence[RunRecord], ratio: Ratio | None) -> Result:
+def result_of(cell: str, runs: Sequence[RunRecord], against: ComparedCell | None) -> Result:
     """Statistics of one entry's runs in a cell, one per seed; the rank, which takes all entries, is left open."""
     records = tuple(run.record for run in runs)
     return Result(
         cell=cell,
         records=records,
         folders=tuple(run.folder for run in runs),
-        ratio=ratio,
+        against=against,
         rank=None,
         **vars(others.statistics_of(records)),
     )

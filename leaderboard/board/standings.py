@@ -11,8 +11,9 @@ from pathlib import Path
 
 from leaderboard.entries.entry_file import EntryFile
 from leaderboard.records.record import Record
+from leaderboard.statistics.head_to_head import ComparedCell, HeadToHead
 from leaderboard.statistics.survival import Median, SurvivalCurve
-from leaderboard.statistics.time_ratio import Ratio
+from leaderboard.statistics.win_rate_verdict import WinRateVerdict
 
 REFERENCE = "transformer"
 
@@ -82,15 +83,15 @@ class Result(Statistics):
     Attributes:
         records: one per seed, in the order of the seeds; a repetition of a seed that has an outcome is left out.
         folders: where each record lies, with its curves beside it.
-        ratio: hitting time over the reference's (2: takes twice the steps); None for the reference itself and where one
-            of the two has no outcome.
+        against: the cell compared with the reference's; None for the reference itself and where one of the two has no
+            outcome.
         rank: of the entry in this cell: 1 is the fastest; who cannot be told apart shares one. None below ten seeds.
     """
 
     cell: str
     records: tuple[Record, ...]
     folders: tuple[Path, ...]
-    ratio: Ratio | None
+    against: ComparedCell | None
     rank: int | None
 
 
@@ -118,8 +119,8 @@ class Standing:
     Attributes:
         results: by cell; a cell that the entry has no record of (or only of another protocol) is None: missing.
         missing: names of those cells; an entry with one has no headline and no rank.
-        ratio: the headline: hitting time over the reference's, stratified over all cells (2: takes twice the steps);
-            None for the reference itself and for an incomplete entry.
+        against: the headline: the comparison with the reference, task by task; None for the reference itself and for an
+            incomplete entry.
         rank: as in `Result`, over all cells; None for an incomplete entry and below five seeds in a cell.
         min_seeds: runs with an outcome in the cell that has the fewest, missing cells not counted.
         verified: maintainers ran whole seeds themselves, `verified_seeds` of them; else the records are self-reported.
@@ -133,12 +134,23 @@ class Standing:
     is_reference: bool
     results: dict[str, Result | None]
     missing: tuple[str, ...]
-    ratio: Ratio | None
+    against: HeadToHead | None
     rank: int | None
     min_seeds: int
     first_date: str
     last_date: str
     verified_seeds: int = 0
+
+    def task(self, name: str) -> WinRateVerdict | None:
+        """The verdict on a task against the reference; None where there is none."""
+        return None if self.against is None else self.against.tasks.get(name)
+
+    @property
+    def overall(self) -> float | None:
+        """Mean of the tasks' win rates, by which entries are ordered; 0.5 for the reference itself."""
+        if self.against is not None:
+            return self.against.overall
+        return 0.5 if self.is_reference and not self.missing else None
 
     @property
     def standing(self) -> Standing:
@@ -176,6 +188,11 @@ class SuiteBoard:
     name: str
     cells: tuple[BoardCell, ...]
     standings: tuple[Standing, ...]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, in the order of the cells."""
+        return tuple(dict.fromkeys(cell.task for cell in self.cells))
 
     @property
     def has_curves(self) -> bool:

@@ -6,27 +6,29 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leaderboard.board.columns import Table, columns_of
 from leaderboard.board.standings import REFERENCE
-from leaderboard.board.wording import ratio_text
+from leaderboard.board.wording import win_rate_text
 from leaderboard.entries.places import RESULTS
 from leaderboard.entries.reading import Entry, Results, entries_of, read_results
 from leaderboard.mistakes import unknown
 from leaderboard.records.record import Record
-from leaderboard.render import markdown, text
+from leaderboard.render import comparison_data, markdown, text
 from leaderboard.render.escape import markdown_text
 from leaderboard.statistics.verdict import Kind, Verdict, compare
 
 if TYPE_CHECKING:
     from leaderboard.statistics.simulation import Scenario
 
-EXIT: dict[Kind, int] = {"same": 0, "better": 10, "needs-seeds": 11, "regressed": 12, "not-comparable": 13}
+EXIT: dict[Kind, int] = {
+    "same": 0, "better": 10, "needs-seeds": 11, "regressed": 12, "not-comparable": 13, "mixed": 14
+}  # fmt: skip
 # Of several entries the code of the one that needs a look most.
-SEVERITY: tuple[Kind, ...] = ("same", "better", "needs-seeds", "not-comparable", "regressed")
+SEVERITY: tuple[Kind, ...] = ("same", "better", "needs-seeds", "mixed", "not-comparable", "regressed")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
     parser.add_argument(
-        "--gate", action="store_true", help="exit 0 unless an entry regressed against itself or cannot be compared"
+        "--gate",
+        action="store_true",
+        help="exit 0 unless an entry got worse than itself on a task or cannot be compared",
     )
     parser.add_argument(
         "--simulate", action="store_true", help="instead: how often each verdict is given for a known ratio"
@@ -65,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--sigma", type=float, default=0.55, help="spread of log times (%(default)s)")
     group.add_argument("--seeds", type=int, default=5, help="new seeds per cell (%(default)s)")
     group.add_argument("--reference_seeds", type=int, default=20, help="reference's seeds per cell (%(default)s)")
-    group.add_argument("--runs", type=int, default=2000, help="simulated comparisons (%(default)s)")
+    group.add_argument("--runs", type=int, default=1000, help="simulated comparisons (%(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -121,21 +125,42 @@ def compare_all(new: Sequence[str | Path], against: str | Path, reference: str |
 
 def to_text(comparisons: Sequence[Comparison]) -> str:
     """Plain text: a paragraph and a table for each entry."""
-    columns = columns_of(Table.VERDICTS, "text")
-    return "\n\n".join(f"{_headline(each)}\n\n{text.table(columns, each.verdict.cells)}" for each in comparisons)
+    columns = columns_of(Table.PAIRS, "text")
+    return "\n\n".join(
+        "\n".join(_said(each)) + (f"\n\n{text.table(columns, found.cells)}" if (found := each.verdict.found) else "")
+        for each in comparisons
+    )
 
 
 def to_markdown(comparisons: Sequence[Comparison]) -> str:
-    """Markdown for a summary of a pull request: a heading and a table for each entry."""
-    columns = columns_of(Table.VERDICTS, "markdown")
-    return "\n\n".join(
-        f"### {markdown_text(_headline(each))}\n\n{markdown.table(columns, each.verdict.cells)}" for each in comparisons
-    )
+    """Markdown for a summary of a pull request: a heading, a line for each task, and a table for each entry."""
+    columns = columns_of(Table.PAIRS, "markdown")
+    parts = []
+    for each in comparisons:
+        head, *lines = map(markdown_text, _said(each))
+        parts.append(f"### {head}")
+        parts += ["\n".join(f"- {line}" for line in lines)] if lines else []
+        parts += [markdown.table(columns, found.cells)] if (found := each.verdict.found) else []
+    return "\n\n".join(parts)
 
 
 def to_json(comparisons: Sequence[Comparison]) -> str:
     """A list of objects, unrounded."""
-    return json.dumps([asdict(each) for each in comparisons], indent=2, allow_nan=False)
+    data = [
+        {
+            "suite": each.suite,
+            "name": each.name,
+            "against": each.against,
+            "itself": each.itself,
+            "verdict": each.verdict.kind,
+            "reason": each.verdict.reason,
+            "missing": each.verdict.missing,
+            "seeds_needed": each.verdict.seeds_needed,
+            **({} if each.verdict.found is None else comparison_data.plain(each.verdict.found)),
+        }
+        for each in comparisons
+    ]
+    return json.dumps(data, indent=2, allow_nan=False)
 
 
 def simulated(scenarios: Sequence[Scenario], runs: int) -> str:
@@ -146,7 +171,8 @@ def simulated(scenarios: Sequence[Scenario], runs: int) -> str:
     first = scenarios[0]
     lines = [
         f"{runs:,} simulated comparisons per line: {first.seeds} new seeds against {first.reference_seeds} in each of "
-        f"{len(first.cells)} cells, log-normal times of sigma {first.sigma}.",
+        f"{sum(map(len, first.tasks.values()))} cells of {len(first.tasks)} tasks, log-normal times of sigma "
+        f"{first.sigma}.",
         "",
         "| true ratio of steps | " + " | ".join(kinds) + " |",
         "|---:|" + "---:|" * len(kinds),
@@ -167,7 +193,7 @@ def _compared(
             verdict = compare(base.records(), fresh)
             return Comparison(entry.suite, entry.name, name, name == entry.name, verdict)
     reason = f"suite {entry.suite} has no entry {' or '.join(dict.fromkeys(wanted))} to compare with"
-    verdict = Verdict("not-comparable", None, (), (), None, reason)
+    verdict = Verdict("not-comparable", None, (), None, reason)
     return Comparison(entry.suite, entry.name, wanted[-1], False, verdict)
 
 
@@ -209,17 +235,23 @@ def _entries(path: str | Path) -> tuple[Entry, ...]:
 
 def _fails(each: Comparison) -> bool:
     """Whether the gate refuses: a slower architecture is no regression, an entry that became slower is one."""
-    return each.verdict.kind == "not-comparable" or (each.verdict.kind == "regressed" and each.itself)
+    if each.verdict.found is None:
+        return each.verdict.kind == "not-comparable"
+    return each.itself and any(task.kind == "worse" for task in each.verdict.found.tasks.values())
 
 
-def _headline(each: Comparison) -> str:
-    verdict = each.verdict
+def _said(each: Comparison) -> list[str]:
+    """The verdict in a line, and one for each task."""
+    verdict, tasks = each.verdict, {} if each.verdict.found is None else each.verdict.found.tasks
     parts = [f"{each.suite}/{each.name} against {each.against}: {verdict.kind}"]
-    if verdict.ratio is not None:
-        parts.append(f"{ratio_text(verdict.ratio)} its steps (p = {verdict.ratio.p:.2g})")
-    parts.append(verdict.reason)
+    if verdict.kind == "not-comparable" or not tasks or verdict.reason.startswith("would be"):
+        parts.append(verdict.reason)
     if verdict.missing:
         parts.append(f"missing cells: {', '.join(verdict.missing)}")
     if verdict.seeds_needed is not None:
         parts.append(f"{verdict.seeds_needed} seeds per cell would probably decide")
-    return "; ".join(parts)
+    lines = [
+        f"{task}: {found.kind}: win rate {win_rate_text(found.win_rate)} ({found.reason})"
+        for task, found in tasks.items()
+    ]
+    return ["; ".join(parts), *lines]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from leaderboard.board.columns import Table, columns_of
@@ -12,10 +11,9 @@ from leaderboard.board.wording import count_text, win_rate_text
 from leaderboard.entries.places import RESULTS
 from leaderboard.entries.reading import Entry, entries_of, read_results
 from leaderboard.mistakes import unknown
-from leaderboard.render import csv_file, latex, markdown, text
+from leaderboard.render import comparison_data, csv_file, latex, markdown, text
 from leaderboard.render.escape import markdown_text
 from leaderboard.statistics.head_to_head import HeadToHead, head_to_head
-from leaderboard.statistics.win_rate_verdict import CellWinRateVerdict, WinRateVerdict
 
 FORMATS = ("text", "markdown", "latex", "csv", "json")
 
@@ -56,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 def shown(found: HeadToHead, suite: str, first: str, second: str, form: str) -> str:
     """The comparison in a format."""
     if form == "json":
-        return json.dumps(_plain(found), indent=2, allow_nan=False)
+        return json.dumps(comparison_data.plain(found), indent=2, allow_nan=False)
     if form == "csv":
         return csv_file.table(columns_of(Table.PAIRS), found.cells).rstrip("\n")
     if form == "latex":
@@ -75,28 +73,6 @@ def shown(found: HeadToHead, suite: str, first: str, second: str, form: str) -> 
              markdown.table(columns_of(Table.PAIRS, "markdown"), found.cells)]
         )  # fmt: skip
     return "\n".join([*lines, "", text.table(columns_of(Table.PAIRS, "text"), found.cells)])
-
-
-def _plain(found: HeadToHead) -> dict[str, object]:
-    """The comparison as plain data, unrounded, without the permuted statistics."""
-
-    def rate(verdict: WinRateVerdict | CellWinRateVerdict) -> dict[str, object]:
-        win_rate = verdict.win_rate
-        low, high = win_rate.interval()
-        about = {"verdict": verdict.kind, "reason": verdict.reason}
-        return {**about, "win_rate": win_rate.estimate, "low": low, "high": high, "p": win_rate.p()}
-
-    return {
-        "tasks": {task: rate(verdict) for task, verdict in found.tasks.items()},
-        "overall": found.overall,
-        "cells": [
-            {"task": cell.task, "cell": cell.cell, **rate(cell.verdict), "p_holm": cell.verdict.p_holm,
-             "ratio": None if cell.ratio is None else asdict(cell.ratio),
-             "solved": [cell.solved_entry, cell.solved_reference], "n": [cell.n_entry, cell.n_reference]}
-            for cell in found.cells
-        ],
-        "left_out": dict(found.left_out),
-    }  # fmt: skip
 
 
 def _entries(name: str, results: Path, suite: str | None) -> list[Entry]:

@@ -7,6 +7,7 @@ from textwrap import fill
 from typing import Any
 
 from leaderboard.board.columns import Code, Column, EntryName, Name, Piece, Table, columns_of, explanations
+from leaderboard.board.columns.results import headline_columns
 from leaderboard.board.standings import REFERENCE, Board, BoardCell, Standing, SuiteBoard, SummaryRow
 from leaderboard.render.escape import markdown_code, markdown_link, markdown_text
 
@@ -49,7 +50,7 @@ def render(board: Board) -> str:
 
 def headline(suite: SuiteBoard) -> str:
     """The headline table of a suite."""
-    return table(columns_of(Table.HEADLINE, "markdown"), suite.standings)
+    return table(headline_columns(suite, "markdown"), suite.standings)
 
 
 def summaries(rows: Sequence[SummaryRow]) -> str:
@@ -66,7 +67,7 @@ def figure_link(suite: SuiteBoard, folder: str) -> str:
 def table(columns: Sequence[Column], rows: Iterable[Any]) -> str:
     """A table in GitHub's dialect."""
     rule = ["---:" if column.number else "---" for column in columns]
-    lines = [[column.title for column in columns], rule]
+    lines = [[_piece(column.title) for column in columns], rule]
     lines += (["".join(map(_piece, column.pieces(row))) for column in columns] for row in rows)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

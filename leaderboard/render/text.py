@@ -18,7 +18,7 @@ _NOT_IN_JSON = {"median", "curve", "parameters", "flops_per_token", "state_bytes
 
 def table(columns: Sequence[Column], rows: Sequence[Any]) -> str:
     """Aligned plain text: as wide as it needs to be, nothing cut or wrapped."""
-    lines = [[column.title for column in columns], *([visible(c.plain(row)) for c in columns] for row in rows)]
+    lines = [[visible(column.title) for column in columns], *([visible(c.plain(row)) for c in columns] for row in rows)]
     widths = [max(map(len, texts)) for texts in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(

@@ -1,14 +1,12 @@
-"""Rank tests of which of two arms learns faster, by how much, and how surely: within cells, summed over cells.
+"""Rank tests of how many times the steps one of two arms takes: within cells, summed over cells.
 
 An arm is the runs of one entry; within a cell its runs are compared with another arm's on the same task, protocol and
-budget. Runs are ranked together, the fastest first: solved ones by their hitting step, then unsolved ones by their loss
-at the budget, diverged ones last; ties share the mean of their ranks. The statistic is van Elteren's (1960): the sum
-over cells of (rank sum of the new arm - its expectation) / (N + 1), with N runs in the cell. Its null distribution is
-that of permuting the labels of runs within cells, by a fixed random stream: equal records give equal p values.
-
-A time ratio r is tested by dividing the new arm's hitting steps by r and comparing again (the accelerated failure time
-model, Kalbfleisch and Prentice 2002, chapter 7). What either arm could not have shown within its budget on that common
-scale counts as unsolved in both, and unsolved runs tie there (`leaderboard.statistics.time_ratio`).
+budget. A time ratio r is tested by dividing the new arm's hitting steps by r (the accelerated failure time model,
+Kalbfleisch and Prentice 2002, chapter 7), and ranking the runs together, the fastest first. What either arm could not
+have shown within its budget on that common scale counts as unsolved in both, and unsolved runs tie; ties share the mean
+of their ranks. The statistic is van Elteren's (1960): the sum over cells of (rank sum of the new arm - its expectation)
+/ (N + 1), with N runs in the cell. Its null distribution is that of permuting the labels of runs within cells, by a
+fixed random stream: equal records give equal p values. `leaderboard.statistics.time_ratio` inverts the test.
 
 A hitting step is known to lie between two evaluations: the middle of the two is used.
 """
@@ -39,12 +37,10 @@ class Outcomes:
 
     Attributes:
         time_N: hitting step, the middle of its evaluation interval; inf where unsolved. Shape (N,), the fastest first.
-        loss_N: held-out loss (nats) at the end; inf where the run diverged. Only read where unsolved. Shape (N,).
         budget: steps that a run could take.
     """
 
     time_N: FloatArray
-    loss_N: FloatArray
     budget: int
 
     def __len__(self) -> int:
@@ -62,49 +58,36 @@ Pair = tuple[Outcomes, Outcomes]  # reference and new arm in one cell
 def outcomes(records: Iterable[Record]) -> Outcomes | None:
     """Outcomes of the runs of one arm in one cell; None without a run that has one.
 
-    Error and interrupted runs say nothing about the architecture and are left out. A diverged run is the worst that
-    there is, even if it hit the target before.
+    Error and interrupted runs say nothing about the architecture and are left out. A diverged run has not solved its
+    task, even if it hit the target before.
     """
     kept = [record for record in records if record.status not in {"error", "interrupted"}]
     if not kept:
         return None
-    time, loss = [], []
-    for record in kept:
-        hit = record.hits[record.protocol.primary]
-        if record.status == "diverged" or hit.step is None:
-            time.append(np.inf)
-            loss.append(np.inf if record.status == "diverged" or record.final is None else record.final.loss_nats)
-        else:
-            time.append(middle(hit))
-            loss.append(0.0)
+    hits = [(record.status == "diverged", record.hits[record.protocol.primary]) for record in kept]
+    times = [np.inf if diverged or hit.step is None else middle(hit) for diverged, hit in hits]
     # Sorted, so that the order in which records were read cannot move a p value by its Monte Carlo error.
-    time_N, loss_N = np.array(time, dtype=np.float64), np.array(loss, dtype=np.float64)
-    order_N = np.lexsort((loss_N, time_N))
-    return Outcomes(time_N[order_N], loss_N[order_N], kept[0].protocol.max_steps)
+    return Outcomes(np.sort(np.array(times, dtype=np.float64)), kept[0].protocol.max_steps)
 
 
 def p_value(pairs: Sequence[Pair], n_permutations: int = N_PERMUTATIONS) -> float:
-    """Two-sided permutation p value of "the two learn equally fast", progress of unsolved runs included.
+    """Two-sided permutation p value of "the two take as many steps".
 
     Raises:
         ValueError: no pair.
     """
-    return min(1.0, 2 * min(one_sided(pairs, None, n_permutations)))
+    return min(1.0, 2 * min(one_sided(pairs, 1.0, n_permutations)))
 
 
-def one_sided(pairs: Sequence[Pair], ratio: float | None, n_permutations: int = N_PERMUTATIONS) -> tuple[float, float]:
+def one_sided(pairs: Sequence[Pair], ratio: float, n_permutations: int = N_PERMUTATIONS) -> tuple[float, float]:
     """p values of "the new arm takes `ratio` times the reference's steps" against "more" and against "less".
-
-    Without a ratio: of "equally fast" against "slower" and "faster", progress of unsolved runs included.
 
     Raises:
         ValueError: no pair, or a ratio that is not positive.
     """
-    if ratio is not None and not ratio > 0:
+    if not ratio > 0:
         raise ValueError(f"ratio must be positive, got {ratio}")
-    more, less = tails(
-        [(scores([pair], None if ratio is None else [ratio]), len(pair[1])) for pair in pairs], n_permutations
-    )
+    more, less = tails([(scores([pair], [ratio]), len(pair[1])) for pair in pairs], n_permutations)
     return float(more[0]), float(less[0])
 
 
@@ -117,14 +100,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def scores(pairs: Sequence[Pair], ratios: Sequence[float] | None = None) -> FloatArray:
+def scores(pairs: Sequence[Pair], ratios: Sequence[float]) -> FloatArray:
     """Rank - expected rank of the runs of both arms ranked together, the reference's first. Shape (N, K).
-
-    Without ratios unsolved runs are ordered by their loss; with them, on the common scale of time, they tie.
 
     Args:
         pairs: K pairs of arms, all with as many runs as the first pair's.
-        ratios: one for each pair.
+        ratios: one for each pair: times the reference's steps that the new arm is taken to need.
 
     Raises:
         ValueError: the budgets of a pair differ.
@@ -134,15 +115,11 @@ def scores(pairs: Sequence[Pair], ratios: Sequence[float] | None = None) -> Floa
             raise ValueError(f"budgets differ: {reference.budget} and {new.budget} steps")
     budget_K1 = np.array([[reference.budget] for reference, _ in pairs], dtype=np.float64)
     time_KN, other_KN = (np.stack([pair[place].time_N for pair in pairs]) for place in (0, 1))
-    if ratios is None:  # one key for both: negative where solved, the loss where not
-        both_KN = np.concatenate((time_KN, other_KN), axis=1)
-        loss_KN = np.stack([np.concatenate((reference.loss_N, new.loss_N)) for reference, new in pairs])
-        key_KN = np.where(np.isinf(both_KN), np.maximum(loss_KN, 0), both_KN - budget_K1 - 1)
-    else:  # what either arm could not have shown on the common scale is unsolved in both
-        ratio_K1 = np.array(ratios)[:, None]
-        limit_K1 = np.minimum(budget_K1, budget_K1 / ratio_K1)
-        both_KN = np.concatenate((time_KN, other_KN / ratio_K1), axis=1)
-        key_KN = np.where(both_KN > limit_K1, np.inf, both_KN)
+    ratio_K1 = np.array(ratios)[:, None]
+    # What either arm could not have shown on the common scale is unsolved in both.
+    limit_K1 = np.minimum(budget_K1, budget_K1 / ratio_K1)
+    both_KN = np.concatenate((time_KN, other_KN / ratio_K1), axis=1)
+    key_KN = np.where(both_KN > limit_K1, np.inf, both_KN)
     return _centred_ranks(key_KN).T
 
 

@@ -1,24 +1,29 @@
 """Error rates of the gate: its verdicts on simulated runs whose true ratio of times is known.
 
 Hitting times are log-normal, as pilots of both tasks look; they are censored at the budget and seen through the
-evaluation grid. Unsolved runs get a loss that says nothing. What is simulated is `verdict.decide` itself.
+evaluation grid. Unsolved runs have learned nothing. What is simulated are `win_rate_verdict.judge` and `verdict.claim`
+themselves.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import get_args
 
 import numpy as np
 
-from leaderboard.statistics.comparison import Outcomes, Pair, scores, tails
-from leaderboard.statistics.verdict import MARGIN, Kind, claim
+from leaderboard.statistics.verdict import Kind, claim
+from leaderboard.statistics.win_rate import CellRuns, Finish
+from leaderboard.statistics.win_rate_simulation import FEW_PERMUTATIONS
+from leaderboard.statistics.win_rate_verdict import judge
 
-# Of lite: median steps of the transformer, budget, evaluation grid. Rounded: only their proportions matter.
-LITE = ((1000.0, 3000, 25), (1500.0, 3000, 25), (2500.0, 3000, 25), (650.0, 1200, 25))
-CHUNK = 200  # comparisons at a time: 9,999 permutations of each are held in memory
+# Of lite's cells, by task: median time of the reference and steps between evaluations, both as shares of the budget.
+LITE = {
+    "lm": ((0.08, 0.0125), (0.15, 0.01), (0.4, 0.01)),
+    "ca": ((0.35, 0.025), (0.45, 0.02), (0.8, 0.0125)),
+}
 
 
 @dataclass(frozen=True)
@@ -29,17 +34,17 @@ class Scenario:
         ratio: times the reference's steps that the new arm takes, in truth.
         sigma: standard deviation of the logarithm of a hitting time.
         seeds, reference_seeds: runs per cell.
-        cells: (median hitting step of the reference, budget, steps between evaluations) of each.
+        tasks: (median hitting time of the reference, time between evaluations) of each task's cells, in budgets.
     """
 
     ratio: float
     sigma: float = 0.55
     seeds: int = 5
     reference_seeds: int = 20
-    cells: Sequence[tuple[float, int, int]] = LITE
+    tasks: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=lambda: LITE)
 
 
-def rates(scenario: Scenario, n: int = 2000, seed: int = 0) -> dict[Kind, float]:
+def rates(scenario: Scenario, n: int = 1000, seed: int = 0) -> dict[Kind, float]:
     """Share of `n` simulated comparisons that ends in each verdict.
 
     Raises:
@@ -51,38 +56,26 @@ def rates(scenario: Scenario, n: int = 2000, seed: int = 0) -> dict[Kind, float]
     if n < 1:
         raise ValueError(f"the number of comparisons must be positive, got {n}")
     random = np.random.Generator(np.random.Philox(seed))
-    found: Counter[Kind] = Counter()
-    for start in range(0, n, CHUNK):
-        found.update(_verdicts([_draw(scenario, random) for _ in range(min(CHUNK, n - start))]))
+    found = Counter(_verdict(scenario, random) for _ in range(n))
     return {kind: found[kind] / n for kind in get_args(Kind)}
 
 
-def _draw(scenario: Scenario, random: np.random.Generator) -> list[Pair]:
-    def arm(median: float, budget: int, every: int, runs: int) -> Outcomes:
+def _verdict(scenario: Scenario, random: np.random.Generator) -> Kind:
+    def arm(median: float, every: float, runs: int) -> list[Finish]:
         time_N = median * np.exp(scenario.sigma * random.standard_normal(runs))
         seen_N = (np.ceil(time_N / every) - 0.5) * every
-        return Outcomes(np.where(time_N <= budget, seen_N, np.inf), random.random(runs), budget)
+        return [(seen if time <= 1 else None, 0.0) for time, seen in zip(time_N.tolist(), seen_N.tolist(), strict=True)]
 
-    return [
-        (
-            arm(median, budget, every, scenario.reference_seeds),
-            arm(median * scenario.ratio, budget, every, scenario.seeds),
+    verdicts = [
+        judge(
+            {
+                str(place): CellRuns(
+                    arm(median * scenario.ratio, every, scenario.seeds), arm(median, every, scenario.reference_seeds)
+                )
+                for place, (median, every) in enumerate(cells)
+            },
+            FEW_PERMUTATIONS,
         )
-        for median, budget, every in scenario.cells
+        for cells in scenario.tasks.values()
     ]
-
-
-def _verdicts(comparisons: Sequence[Sequence[Pair]]) -> list[Kind]:
-    """The verdict of `decide` on each comparison, all permuted together, which is many times faster."""
-
-    def both(ratio: float | None) -> tuple[np.ndarray, np.ndarray]:
-        cells = [
-            (scores(cell, None if ratio is None else [ratio] * len(cell)), len(cell[0][1]))
-            for cell in zip(*comparisons, strict=True)
-        ]
-        return tails(cells)
-
-    slower_K, faster_K = both(None)
-    p_K = np.minimum(1.0, 2 * np.minimum(slower_K, faster_K))
-    p_same_K = np.maximum(both(MARGIN)[1], both(1 / MARGIN)[0])
-    return [claim(*map(float, values)) for values in zip(p_K, slower_K, faster_K, p_same_K, strict=True)]
+    return claim([verdict.kind for verdict in verdicts])

@@ -27,11 +27,11 @@ class Question:
     """A question that a search asks of its comparison.
 
     Attributes:
-        ratio: of times; None: equally fast, progress of unsolved runs included.
+        ratio: of times.
         n_permutations: of the p values; 0 where the statistic will do.
     """
 
-    ratio: float | None
+    ratio: float
     n_permutations: int
 
 
@@ -46,7 +46,7 @@ class Ratio:
     Attributes:
         estimate: None where the data do not place it: too few runs of the two solved anything.
         low, high: ends of the interval; None where the data do not bound it on that side.
-        p: two-sided permutation p value of "the two learn equally fast".
+        p: two-sided permutation p value of a ratio of 1. It is below 0.05 exactly where 1 lies outside of the interval.
     """
 
     estimate: float | None
@@ -70,7 +70,7 @@ def time_ratios(comparisons: Sequence[Sequence[Pair]], level: float = 0.95) -> l
     Raises:
         ValueError: a comparison without a pair.
     """
-    searches = [_search((1 - level) / 2) for _ in comparisons]
+    searches = [_search(round(1 - level, 12)) for _ in comparisons]  # 0.05, and not a hair more
     sizes = [tuple((len(reference), len(new)) for reference, new in pairs) for pairs in comparisons]
     found: dict[int, Ratio] = {}
     asked = {place: next(search) for place, search in enumerate(searches)}
@@ -89,7 +89,7 @@ def _alike(sizes: Sequence[object], asked: Mapping[int, Question]) -> list[list[
     """The comparisons that ask something, in groups that share their permutations: those of arms of the same sizes."""
     groups: dict[object, list[int]] = {}
     for place, question in asked.items():
-        groups.setdefault((sizes[place], question.ratio is None, question.n_permutations), []).append(place)
+        groups.setdefault((sizes[place], question.n_permutations), []).append(place)
     return [group[at : at + _AT_ONCE] for group in groups.values() for at in range(0, len(group), _AT_ONCE)]
 
 
@@ -97,9 +97,9 @@ def _answers(
     comparisons: Sequence[Sequence[Pair]], asked: Mapping[int, Question], places: Sequence[int]
 ) -> Iterator[Answer]:
     """Answers to a group of questions."""
-    ratios = [ratio for place in places if (ratio := asked[place].ratio) is not None]
+    ratios = [asked[place].ratio for place in places]
     cells = [
-        (scores([comparisons[place][cell] for place in places], ratios or None), len(new))
+        (scores([comparisons[place][cell] for place in places], ratios), len(new))
         for cell, (_, new) in enumerate(comparisons[places[0]])
     ]
     statistic_K, n_permutations = statistic(cells), asked[places[0]].n_permutations
@@ -107,22 +107,44 @@ def _answers(
     return zip(statistic_K.tolist(), more_K.tolist(), less_K.tolist(), strict=True)
 
 
-def _search(tail: float) -> Search:
-    _, more, less = yield Question(None, N_PERMUTATIONS)
-    p = min(1.0, 2 * min(more, less))
+def _search(alpha: float) -> Search:
+    tail = alpha / 2
+    _, more, less = yield Question(1.0, N_PERMUTATIONS)
     estimate = yield from _estimate()
     start = 0.0
     if estimate is not None:
         start = log(estimate)
-    else:
-        _, more, less = yield Question(1.0, N_INTERVAL)
-        if more < tail:
-            start = yield from _until_not_rejected(1, tail)
-        elif less < tail:
-            start = yield from _until_not_rejected(-1, tail)
+    elif more < tail:
+        start = yield from _until_not_rejected(1, tail)
+    elif less < tail:
+        start = yield from _until_not_rejected(-1, tail)
     low = yield from _bound(start, -1, tail)
     high = yield from _bound(start, 1, tail)
-    return Ratio(estimate, None if low is None else exp(low), None if high is None else exp(high), p)
+    low, high = _agreeing(low, high, more, less, alpha)
+    return Ratio(
+        estimate, None if low is None else exp(low), None if high is None else exp(high), _two_sided(more, less)
+    )
+
+
+def _two_sided(more: float, less: float) -> float:
+    return min(1.0, 2 * min(more, less))
+
+
+def _agreeing(
+    low: float | None, high: float | None, more: float, less: float, alpha: float
+) -> tuple[float | None, float | None]:
+    """Ends of the interval, on the log scale, between which 0 lies exactly where the p value of 1 does not reject it.
+
+    They are those of the same test and agree with it by themselves, but for their precision, the Monte Carlo error of
+    fewer permutations, and ratios that are rejected between others that are not. There the p value decides.
+    """
+    if _two_sided(more, less) >= alpha:
+        return None if low is None else min(low, 0.0), None if high is None else max(high, 0.0)
+    if more < less:  # the new arm takes more steps
+        low = max(low or _PRECISION, _PRECISION)
+        return low, None if high is None else max(high, low)
+    high = min(high or -_PRECISION, -_PRECISION)
+    return None if low is None else min(low, high), high
 
 
 def _until_not_rejected(direction: int, tail: float) -> Generator[Question, Answer, float]:

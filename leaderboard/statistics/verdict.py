@@ -1,54 +1,30 @@
-"""The verdict of a comparison of two arms: `better`, `regressed`, `same`, `needs-seeds` or `not-comparable`.
+"""The verdict on a new arm against a reference over a whole suite: what the gate says.
 
-A pure function of records. Over all cells together: `better` and `regressed` where equal speed is rejected at 1 %, two
-sided; `same` where both twice and half the steps are rejected at 5 %; `needs-seeds` where neither can be said. A claim
-on one cell alone needs ten seeds, and its p values are Holm's over the cells. `simulation.py` measures how
-often each is said when it is wrong.
+A pure function of records. Each task has a verdict of its own (`win_rate_verdict`), and an order of these is the
+suite's: `mixed` where tasks contradict each other, or one is mixed in itself; `regressed` where one is worse; `better`
+where one is better and none is worse; `same` where all are the same; `needs-seeds` where nothing can be said. Runs of
+different protocols are `not-comparable`.
+
+Tasks are never averaged to reach a verdict. Each is tested at 1 %: of comparisons in which nothing differs on either of
+two tasks, 2 % at most end in a claim (`simulation.py` counts them).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, log
+from math import ceil
 from statistics import NormalDist
 from typing import Literal
 
 from leaderboard.records.record import Record
-from leaderboard.statistics.comparison import Outcomes, Pair, holm, one_sided, outcomes
-from leaderboard.statistics.survival import earliest_per_seed
-from leaderboard.statistics.time_ratio import Ratio, time_ratio
+from leaderboard.statistics.head_to_head import ComparedCell, HeadToHead, difference, head_to_head
+from leaderboard.statistics.win_rate_verdict import LEVEL, LEVEL_SAME, MIN_SEEDS, SAME, WinRateKind, WinRateVerdict
 
-Kind = Literal["not-comparable", "needs-seeds", "same", "better", "regressed"]
+Kind = Literal["not-comparable", "needs-seeds", "mixed", "same", "better", "regressed"]
 
-LEVEL = 0.01  # of "better" and "regressed", two-sided
-LEVEL_SAME = 0.05  # of each of the two tests behind "same"
-MARGIN = 2.0  # "same": takes neither this many times the steps nor this fraction of them
-MIN_SEEDS = 5  # in every cell, of either arm, for a claim over all cells
-MIN_SEEDS_ONE_CELL = 10
 MAX_SEEDS = 100  # beyond it a number of seeds is not worth asking for
 POWER = 0.8  # which the seeds that are asked for would give
-
-
-@dataclass(frozen=True)
-class CellVerdict:
-    """The verdict on one cell alone.
-
-    Attributes:
-        n_reference, n_new: runs with an outcome; `solved_*` of them hit the target.
-        p_holm: p value adjusted for the number of cells compared.
-        reason: what the verdict rests on, or what is in the way.
-    """
-
-    cell: str
-    kind: Kind
-    ratio: Ratio | None
-    p_holm: float | None
-    n_reference: int
-    n_new: int
-    solved_reference: int
-    solved_new: int
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -56,37 +32,31 @@ class Verdict:
     """A new arm against a reference, over all cells of a suite.
 
     Attributes:
+        found: the comparison behind it; None where there is none.
         missing: cells that only the reference has.
         seeds_needed: seeds per cell that would probably decide; None where nothing is needed or no number would do.
         reason: what the verdict rests on, or what is in the way.
     """
 
     kind: Kind
-    ratio: Ratio | None
-    cells: tuple[CellVerdict, ...]
+    found: HeadToHead | None
     missing: tuple[str, ...]
     seeds_needed: int | None
     reason: str
 
 
-def decide(pairs: Sequence[Pair], p: float, min_seeds: int = MIN_SEEDS) -> Kind:
-    """The claim that the cells together allow, given the p value of equal speed (one cell among several: Holm's)."""
-    if min(len(arm) for pair in pairs for arm in pair) < min_seeds:
-        return "needs-seeds"
-    slower, faster = one_sided(pairs, None) if p < LEVEL else (1.0, 1.0)
-    return claim(p, slower, faster, 1.0 if p < LEVEL else p_same(pairs))
-
-
-def claim(p: float, slower: float, faster: float, p_same: float) -> Kind:
-    """The claim that p values allow: of equal speed, two-sided and against either side, and of a factor of two."""
-    if p < LEVEL:
-        return "regressed" if slower < faster else "better"
-    return "same" if p_same < LEVEL_SAME else "needs-seeds"
-
-
-def p_same(pairs: Sequence[Pair]) -> float:
-    """The larger p value of "takes twice the steps" against less and "takes half of them" against more."""
-    return max(one_sided(pairs, MARGIN)[1], one_sided(pairs, 1 / MARGIN)[0])
+def claim(kinds: Sequence[WinRateKind]) -> Kind:
+    """The verdict over tasks from the verdict on each."""
+    found = set(kinds)
+    if found >= {"better", "worse"}:
+        return "mixed"
+    if "worse" in found:
+        return "regressed"
+    if "mixed" in found:
+        return "mixed"
+    if "better" in found:
+        return "better"
+    return "same" if found == {"same"} else "needs-seeds"
 
 
 def compare(reference: Mapping[str, Sequence[Record]], new: Mapping[str, Sequence[Record]]) -> Verdict:
@@ -94,118 +64,52 @@ def compare(reference: Mapping[str, Sequence[Record]], new: Mapping[str, Sequenc
     missing = tuple(cell for cell in reference if cell not in new)
     common = [cell for cell in reference if cell in new]
     if not common:
-        return Verdict("not-comparable", None, (), missing, None, "no cell in common")
-    differing = {cell: reason for cell in common if (reason := difference(reference[cell], new[cell]))}
-    arms = {cell: (_arm(reference[cell]), _arm(new[cell])) for cell in common}
-    pairs = {
-        cell: (first, second)
-        for cell, (first, second) in arms.items()
-        if cell not in differing and first is not None and second is not None
-    }
-    ratios = {cell: time_ratio([pair]) for cell, pair in pairs.items()}
-    adjusted = dict(zip(ratios, holm([ratio.p for ratio in ratios.values()]), strict=True))
-    cells = tuple(
-        _cell_verdict(cell, arms[cell], differing.get(cell), ratios.get(cell), adjusted.get(cell)) for cell in common
-    )
-    if differing:
-        reason = "; ".join(f"{cell}: {why}" for cell, why in differing.items())
-        return Verdict("not-comparable", None, cells, missing, None, reason)
-    if not pairs:
-        return Verdict(
-            "needs-seeds", None, cells, missing, MIN_SEEDS, "no cell in which both have runs with an outcome"
-        )
-    together = [pairs[cell] for cell in sorted(pairs)]
-    ratio = time_ratio(together)
-    kind = decide(together, ratio.p)
-    unfinished = [*missing, *(cell for cell in common if cell not in pairs)]
-    if unfinished and kind in {"same", "better"}:
-        reason = f"would be {kind}, but has no outcome in {', '.join(unfinished)}"
-        return Verdict("needs-seeds", ratio, cells, missing, MIN_SEEDS, reason)
-    needed = _seeds_needed(together, ratio) if kind == "needs-seeds" else None
-    return Verdict(kind, ratio, cells, missing, needed, _reason(kind, together, ratio, MIN_SEEDS, ratio.p))
+        return Verdict("not-comparable", None, missing, None, "no cell in common")
+    if differing := [f"{cell}: {why}" for cell in common if (why := difference(reference[cell], new[cell]))]:
+        return Verdict("not-comparable", None, missing, None, "; ".join(differing))
+    try:
+        found = head_to_head({cell: new[cell] for cell in common}, reference)
+    except ValueError:
+        reason = "no cell in which both have runs with an outcome"
+        return Verdict("needs-seeds", None, missing, MIN_SEEDS, reason)
+    kind = claim([verdict.kind for verdict in found.tasks.values()])
+    reason = "; ".join(f"{task}: {verdict.kind} ({verdict.reason})" for task, verdict in found.tasks.items())
+    compared = {cell.cell for cell in found.cells}
+    unfinished = [*missing, *(cell for cell in common if cell not in compared)]
+    fewest = min(min(cell.n_entry, cell.n_reference) for cell in found.cells)
+    if kind in {"same", "better"} and (unfinished or fewest < MIN_SEEDS):
+        why = f"has no outcome in {', '.join(unfinished)}" if unfinished else f"has {fewest} seeds in a cell"
+        return Verdict("needs-seeds", found, missing, MIN_SEEDS, f"would be {kind}, but {why}")
+    needed = _seeds_needed(found) if kind == "needs-seeds" else None
+    return Verdict(kind, found, missing, needed, reason)
 
 
-def difference(reference: Iterable[Record], new: Iterable[Record]) -> str | None:
-    """The reason why the records of two arms in one cell cannot be compared; None if they can."""
-    hashes = {}
-    for whose, records in (("the reference", reference), ("the new records", new)):
-        found = {record.protocol_hash: record for record in records}
-        if len(found) > 1:
-            return f"{whose} mixes {len(found)} protocols"
-        hashes[whose] = next(iter(found.values()))
-    first, second = hashes.values()
-    if first.protocol_hash == second.protocol_hash:
-        return None
-    if first.task.name != second.task.name:
-        return f"task {second.task.name}, the reference has {first.task.name}"
-    if first.task.version != second.task.version:
-        return f"version {second.task.version} of task {first.task.name}, the reference has {first.task.version}"
-    sides = [{**record.task.config, **record.protocol.model_dump(mode="json")} for record in (first, second)]
-    differing = [key for key in {**sides[0], **sides[1]} if sides[0].get(key) != sides[1].get(key)]
-    key = differing[0]
-    if key == "targets":
-        return "the targets differ"
-    return f"{key} is {sides[1].get(key)}, the reference has {sides[0].get(key)}"
+def _seeds_needed(found: HeadToHead) -> int | None:
+    """Seeds per cell with which some task would probably be decided, the reference's staying as they are."""
+    wanted = [
+        seeds
+        for task, verdict in found.tasks.items()
+        if (seeds := _seeds_of_task(verdict, [cell for cell in found.cells if cell.task == task])) is not None
+    ]
+    return min(wanted, default=None)
 
 
-def _arm(records: Sequence[Record]) -> Outcomes | None:
-    return outcomes(earliest_per_seed(records))
-
-
-def _cell_verdict(
-    cell: str,
-    arms: tuple[Outcomes | None, Outcomes | None],
-    differing: str | None,
-    ratio: Ratio | None,
-    p_holm: float | None,
-) -> CellVerdict:
-    counts = [0 if arm is None else len(arm) for arm in arms]
-    solved = [0 if arm is None else arm.n_solved for arm in arms]
-    reference, new = arms
-    kind: Kind
-    if differing is not None:
-        kind, reason = "not-comparable", differing
-    elif reference is None or new is None or ratio is None or p_holm is None:
-        kind, reason = "needs-seeds", "no run with an outcome"
-    else:
-        pairs = [(reference, new)]
-        kind = decide(pairs, p_holm, MIN_SEEDS_ONE_CELL)
-        reason = _reason(kind, pairs, ratio, MIN_SEEDS_ONE_CELL, p_holm)
-    return CellVerdict(cell, kind, ratio, p_holm, counts[0], counts[1], solved[0], solved[1], reason)
-
-
-def _reason(kind: Kind, pairs: Sequence[Pair], ratio: Ratio, min_seeds: int, p: float) -> str:
-    fewest = min(len(arm) for pair in pairs for arm in pair)
-    if kind == "needs-seeds" and fewest < min_seeds:
-        return f"{fewest} seeds in a cell, {min_seeds} are needed"
-    if kind in {"better", "regressed"}:
-        return f"equal speed is rejected, p = {p:.2g}"
-    if kind == "same":
-        return "twice and half the steps are both rejected at 5 %"
-    return f"neither equal speed (p = {p:.2g}) nor a factor of two (p = {p_same(pairs):.2g}) can be rejected"
-
-
-def _seeds_needed(pairs: Sequence[Pair], ratio: Ratio) -> int | None:
-    """Seeds per cell with which one of the tests would probably decide, the reference's staying as they are.
-
-    Normal approximation on the log scale: the interval's width gives the spread of one run, which is taken to be the
-    same in both arms; the estimate is taken for the truth.
-    """
-    fewest = min(len(new) for _, new in pairs)
+def _seeds_of_task(verdict: WinRateVerdict, cells: Sequence[ComparedCell]) -> int | None:
+    """Normal approximation: the estimate is taken for the truth, the spread of a run for the same in both arms."""
+    fewest, n_reference = min(cell.n_entry for cell in cells), min(cell.n_reference for cell in cells)
     if fewest < MIN_SEEDS:
         return MIN_SEEDS
-    if ratio.estimate is None or ratio.low is None or ratio.high is None:
-        return None
-    normal = NormalDist()
-    n_reference = min(len(reference) for reference, _ in pairs)
-    error = log(ratio.high / ratio.low) / (2 * normal.inv_cdf(0.975))
-    spread = error**2 / (1 / fewest + 1 / n_reference)
-    distance, power = abs(log(ratio.estimate)), normal.inv_cdf(POWER)
+    normal, rate = NormalDist(), verdict.win_rate
+    spread = 0.25 / rate.n_eff / (1 / fewest + 1 / n_reference)
+    distance = abs(rate.estimate - 0.5)
     wanted = []
-    for gap, level in ((distance, LEVEL / 2), (log(MARGIN) - distance, LEVEL_SAME)):
+    for gap, quantile in (
+        (distance, normal.inv_cdf(1 - LEVEL / 2)),
+        (SAME[1] - 0.5 - distance, normal.inv_cdf((1 + LEVEL_SAME) / 2)),
+    ):
         if gap > 0:
-            # gap = (z_level + z_power) * sqrt(spread * (1 / n + 1 / n_reference)), solved for n
-            room = (gap / (normal.inv_cdf(1 - level) + power)) ** 2 / spread - 1 / n_reference
+            # gap = (quantile + that of the power) * sqrt(spread * (1 / n + 1 / n_reference)), solved for n
+            room = (gap / (quantile + normal.inv_cdf(POWER))) ** 2 / spread - 1 / n_reference
             if room > 1 / MAX_SEEDS:
                 wanted.append(max(fewest + 1, ceil(1 / room)))
     return min(wanted, default=None)

@@ -1,4 +1,4 @@
-"""The columns of every table, one definition each: `results` of entries, `verdicts` of `check`, `runs` of an entry.
+"""The columns of every table, one definition each: `results` of entries, `win_rates` of pairs, `runs` of an entry.
 
 A file in this folder is imported by that alone, so a column of yours needs no line here.
 """

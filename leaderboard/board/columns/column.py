@@ -27,7 +27,6 @@ class Table(Enum):
     OTHERS = "records by task, architecture and protocol: SummaryRow"
     RUNS = "the runs of an entry, on its page: RunRow"
     PAIRS = "two entries, by cell: ComparedCell"
-    VERDICTS = "new records against old ones, by cell: CellVerdict"
 
 
 class Name(str):

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from leaderboard.board.columns.column import Code, EntryName, Name, Table, Text, add, define, read
-from leaderboard.board.standings import REFERENCE, CellRow, Standing, Statistics, SummaryRow
+from leaderboard.board.columns.column import Code, Column, EntryName, Name, Table, Text, add, columns_of, define, read
+from leaderboard.board.standings import REFERENCE, CellRow, Standing, Statistics, SuiteBoard, SummaryRow
 from leaderboard.board.wording import (
     NOTHING,
     count_text,
@@ -23,16 +23,24 @@ from leaderboard.board.wording import (
     short_text,
     solved_text,
     speed_text,
+    win_rate_text,
 )
-from leaderboard.statistics.verdict import MIN_SEEDS, MIN_SEEDS_ONE_CELL
+from leaderboard.statistics.win_rate import MIN_SEEDS_ONE_CELL
+from leaderboard.statistics.win_rate_verdict import LEVEL, MIN_SEEDS, SAME, CellWinRateVerdict, WinRateVerdict
 
 HEADLINE, FACTS, CELL, RESULTS = Table.HEADLINE, Table.FACTS, Table.CELL, Table.RESULTS
 CSV, OTHERS = Table.CSV, Table.OTHERS
 NOT_ON_THE_SITE = frozenset({"text", "markdown"})
 STATUSES = ("solved", "censored", "diverged", "error", "interrupted")
 MISSING = "missing"
-RATIO = f"times the {REFERENCE}'s steps"
-RATIO_FIELDS = {"ratio": "estimate", "ratio_low_95": "low", "ratio_high_95": "high"}
+IS_REFERENCE = "50 % (reference)"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+_LEVEL = _percent(LEVEL)
 Row = Standing | CellRow | SummaryRow
 
 
@@ -45,18 +53,70 @@ def _every(row: Row, name: str) -> list[Any]:
     return [getattr(runs, name) for runs in row.measured]
 
 
-def _headline(row: Standing) -> Text:
-    """The ratio over all cells, or the names of the cells that are in its way."""
+def headline_columns(suite: SuiteBoard, form: str) -> list[Column]:
+    """The columns of the headline table: those registered, and one for each task of the suite."""
+    found = [(column.tables[HEADLINE], column) for column in columns_of(HEADLINE, form)]
+    found += [(3 + place / 100, _task_column(task)) for place, task in enumerate(suite.tasks)]
+    return [column for _, column in sorted(found, key=lambda pair: pair[0])]
+
+
+def _task_column(task: str) -> Column:
+    """The win rate on a task, with its verdict."""
+
+    def text(row: Standing) -> Text:
+        return IS_REFERENCE if row.is_reference and not row.missing else _verdict_text(row.task(task))
+
+    def number(row: Standing) -> float | None:
+        if row.is_reference and not row.missing:
+            return 0.5
+        found = row.task(task)
+        return None if found is None else found.win_rate.estimate
+
+    return Column(Name(f"win rate on {task}"), text, {HEADLINE: 3}, number=number, style=lambda row: "headline")
+
+
+def _verdict_text(verdict: WinRateVerdict | CellWinRateVerdict | None) -> str:
+    """Estimate, interval and, where anything can be said, the verdict."""
+    if verdict is None:
+        return NOTHING
+    said = "" if verdict.kind == "needs-seeds" else f" {verdict.kind}"
+    return f"{win_rate_text(verdict.win_rate)}{said}"
+
+
+def _overall(row: Standing) -> Text:
+    """The mean of the tasks, or the names of the cells that are in its way."""
     silent = [result.cell for result in row.measured if not result.n]
     for reason, cells in ((MISSING, row.missing), ("no outcome", silent)):
         if cells:
             return (f"{reason}: ", *[piece for cell in cells for piece in (", ", Code(cell))][1:])
-    return ratio_text(row.ratio, row.is_reference)
+    return NOTHING if row.overall is None else _percent(row.overall)
 
 
-def _ratio_order(path: str) -> Callable[[Any], float | None]:
-    """The estimate; 1 for the reference itself."""
-    return lambda row: 1.0 if row.standing.is_reference else read(f"{path}.estimate")(row)
+def _of_cell(row: CellRow) -> CellWinRateVerdict | None:
+    return None if row.runs is None or row.runs.against is None else row.runs.against.verdict
+
+
+def _of_task(row: CellRow) -> WinRateVerdict | None:
+    return row.standing.task(row.cell.task)
+
+
+def _win_rate_in_cell(row: CellRow) -> Text:
+    return IS_REFERENCE if row.standing.is_reference and row.runs else _verdict_text(_of_cell(row))
+
+
+def _win_rate_values(name: str, verdict: Callable[[Any], Any]) -> dict[str, Callable[[Any], Any]]:
+    """Unrounded values of a win rate, by name, for the CSV file."""
+
+    def of(value: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return lambda row: None if (found := verdict(row)) is None else value(found)
+
+    return {
+        name: of(lambda found: found.win_rate.estimate),
+        f"{name}_low_95": of(lambda found: found.win_rate.interval()[0]),
+        f"{name}_high_95": of(lambda found: found.win_rate.interval()[1]),
+        f"{name}_p": of(lambda found: found.win_rate.p()),
+        f"{name}_verdict": of(lambda found: found.kind),
+    }
 
 
 def _share(row: Row) -> float | None:
@@ -119,21 +179,28 @@ define(
     {HEADLINE: 1, CSV: 4},
     number="rank",
     values={"suite_rank": "standing.rank"},
-    explanation="A band: entries that the permutation test cannot tell apart share one. It takes every cell and "
-    f"{MIN_SEEDS} seeds in each, and {MIN_SEEDS_ONE_CELL} seeds for a cell by itself. A cell without runs is named as "
-    "missing: nothing is averaged over the gap, so the entry has no headline and no rank.",
+    explanation="A band: the next one begins where the leader of the band is better on a task and worse on none "
+    f"({_LEVEL}, {MIN_SEEDS} seeds in each cell; in a cell by itself {MIN_SEEDS_ONE_CELL}). A cell without runs is "
+    "named as missing: nothing is averaged over the gap, so the entry has no headline and no rank.",
 )
 define("rank", None, {CELL: 1, RESULTS: 2, CSV: 16}, number="runs.rank", values={"rank": "runs.rank"})
 define(
-    RATIO,
-    _headline,
-    {HEADLINE: 3, CSV: 5},
-    number=lambda row: None if row.missing else _ratio_order("ratio")(row),
-    values={f"suite_{name}": f"standing.ratio.{field}" for name, field in {**RATIO_FIELDS, "p": "p"}.items()},
-    style=lambda row: MISSING if row.missing else "headline",
-    explanation=f"How many times the steps of the reference, `{REFERENCE}`, are needed: 2x takes twice as many, 0.5x "
-    "half. Stratified over the cells, with its 95 % interval; from ranks, by a permutation test within cells. "
-    "`(1.4+)`: the data do not bound it from above; `> 1.4x`: they give nothing but this bound.",
+    "win rate",
+    None,
+    {CSV: 5},
+    values={**_win_rate_values("task_win_rate", _of_task), "mean_win_rate": "standing.overall"},
+    explanation=f"How often a random seed of the entry is ahead of a random seed of the reference, `{REFERENCE}`, in "
+    "the same cell: it solved sooner, or got further where neither solved. 50 % is equal. On a task it is the mean of "
+    "the task's cells, with its 95 % interval; the order of the entries is the mean over tasks. `better` and `worse`: "
+    f"50 % is rejected at {_LEVEL}. `same`: the 90 % interval lies within {_percent(SAME[0])} and {_percent(SAME[1])}, "
+    "and no cell is against it. `mixed`: cells contradict each other. Where no word stands, more seeds are needed.",
+)
+define(
+    "mean of the tasks",
+    _overall,
+    {HEADLINE: 3.5},
+    number="overall",
+    style=lambda row: MISSING if row.missing else "",
 )
 define(
     "solved",
@@ -173,20 +240,30 @@ define(
     "with the budget, and never drops out.",
 )
 define(
-    RATIO,
-    lambda row: ratio_text(row.runs.ratio, row.standing.is_reference) if row.runs else NOTHING,
+    "win rate",
+    _win_rate_in_cell,
     {CELL: 6, RESULTS: 6, CSV: 14},
-    number=lambda row: _ratio_order("runs.ratio")(row) if row.runs else None,
-    values={name: f"runs.ratio.{field}" for name, field in RATIO_FIELDS.items()},
+    number=lambda row: 0.5 if row.standing.is_reference else read("win_rate.estimate")(_of_cell(row)),
+    values=_win_rate_values("win_rate", _of_cell),
 )
 define(
-    "p",
-    lambda row: p_text(read("runs.ratio.p")(row)),
+    "p (Holm)",
+    lambda row: p_text(read("p_holm")(_of_cell(row))),
     {CELL: 7, RESULTS: 7, CSV: 15},
-    number="runs.ratio.p",
-    values={"p": "runs.ratio.p"},
-    explanation="Of a permutation test of equal speed, which ranks runs within cells: solved ones by step, unsolved "
-    "ones by their loss.",
+    number=lambda row: read("p_holm")(_of_cell(row)),
+    values={"p_holm": lambda row: read("p_holm")(_of_cell(row))},
+    explanation="Of equal arms in the cell alone, by permuted labels of the runs; Holm's, over the cells of the task.",
+)
+_RATIO = {"ratio": "estimate", "ratio_low_95": "low", "ratio_high_95": "high", "ratio_p": "p"}
+define(
+    f"times the {REFERENCE}'s steps",
+    lambda row: ratio_text(read("runs.against.ratio")(row), row.standing.is_reference and row.runs is not None),
+    {CELL: 7.2, RESULTS: 7.2, CSV: 15.5},
+    number=lambda row: 1.0 if row.standing.is_reference else read("runs.against.ratio.estimate")(row),
+    values={name: f"runs.against.ratio.{field}" for name, field in _RATIO.items()},
+    explanation="How many times the steps of the reference are needed to the target, where both solved at least half "
+    "of their runs: 2x takes twice as many, 0.5x half. Estimate, interval and p value are of one rank test. A win rate "
+    "counts in units of the spread between seeds; this says by how much.",
 )
 
 # Choices, cost and origin.

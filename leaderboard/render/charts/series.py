@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from leaderboard.board.standings import BoardCell, Result, Standing, Statistics, SuiteBoard
-from leaderboard.board.wording import NOTHING, ratio_text, typeset
+from leaderboard.board.wording import NOTHING, typeset, win_rate_text
 from leaderboard.records.bounded import MAX_CURVES_BYTES, read_bytes
 from leaderboard.records.record import Record
 from leaderboard.statistics.survival import sample
@@ -111,21 +111,43 @@ def thinned(values: np.ndarray, limit: int) -> np.ndarray:
     return np.array(sorted(picked))
 
 
-def ratios(standings: Sequence[Standing]) -> list[Row]:
-    """The headline of each complete entry that has an estimate, and 1 for the reference; None where an end is open."""
+def win_rates(task: str, standings: Sequence[Standing]) -> list[Row]:
+    """The win rate on a task of each entry that has one, with its 95 % interval; 0.5 for the reference."""
     rows: list[Row] = []
     for standing in standings:
+        found = standing.task(task)
         if standing.is_reference and not standing.missing:
-            ends: tuple[float | None, float | None, float | None] = (1.0, 1.0, 1.0)
-        elif standing.ratio is not None and standing.ratio.estimate is not None:
-            ends = (standing.ratio.estimate, standing.ratio.low, standing.ratio.high)
-        else:
-            continue
-        short = [None if end is None else rounded(end, 4) for end in ends]
-        numbers = dict(zip(("ratio", "low", "high"), short, strict=True))
-        rows.append(
-            {"entry": standing.name, **numbers, "text": typeset(ratio_text(standing.ratio, standing.is_reference))}
-        )
+            rows.append({"entry": standing.name, "rate": 0.5, "low": 0.5, "high": 0.5, "text": "reference"})
+        elif found is not None:
+            low, high = map(rounded, found.win_rate.interval())
+            said = "" if found.kind == "needs-seeds" else f", {found.kind}"
+            text = typeset(win_rate_text(found.win_rate)) + said
+            rate = rounded(found.win_rate.estimate)
+            rows.append({"entry": standing.name, "rate": rate, "low": low, "high": high, "text": text})
+    return rows
+
+
+def difficulty(suite: SuiteBoard, standings: Sequence[Standing]) -> list[Row]:
+    """Win rate and solved runs of every entry in every cell; the rate is None where there is none."""
+    rows: list[Row] = []
+    for standing in standings:
+        for cell in suite.cells:
+            result = standing.results.get(cell.name)
+            rate = 0.5 if standing.is_reference else None
+            said = "reference" if standing.is_reference else "not compared"
+            if result is not None and result.against is not None:
+                found = result.against.verdict.win_rate
+                rate, said = rounded(found.estimate), typeset(win_rate_text(found))
+            ran = result is not None and result.n > 0
+            rows.append(
+                {
+                    "entry": standing.name,
+                    "cell": cell.label,
+                    "rate": rate if ran else None,
+                    "win_rate": said if ran else "no run",
+                    "text": f"{result.n_solved}/{result.n}" if result is not None and ran else typeset(NOTHING),
+                }
+            )
     return rows
 
 

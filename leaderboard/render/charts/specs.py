@@ -40,15 +40,16 @@ def loss(curves: Sequence[Row], cell: BoardCell, looks: Mapping[str, Style]) -> 
     return _filled("loss", looks, {"curves": curves, "levels": levels}, low=low, high=high)
 
 
-def headline(rows: Sequence[Row], looks: Mapping[str, Style]) -> Spec:
-    """Times the steps of the reference, on a logarithmic scale, with intervals; an open end runs to the edge."""
-    ends = [value for row in rows for value in (row["ratio"], row["low"], row["high"]) if value is not None]
-    bottom, top = min(0.5, *(0.9 * end for end in ends)), max(2.0, *(1.1 * end for end in ends))
-    powers = [2.0**power for power in range(-6, 7) if bottom <= 2.0**power <= top]
-    drawn = [{**row, "from": row["low"] or bottom, "to": row["high"] or top} for row in rows]
-    data = {"ratios": drawn, "one": [{"ratio": 1}]}
-    spec = _filled("headline", looks, data, domain=[bottom, top], powers=powers)
+def win_rates(rows: Sequence[Row], looks: Mapping[str, Style]) -> Spec:
+    """Share of pairs of runs in which the entry is ahead of the reference, with intervals; a line at one half."""
+    spec = _filled("win_rates", looks, {"rates": rows, "half": [{"rate": 0.5}]})
     return {**spec, "height": 30 * max(len(rows), 2)}
+
+
+def difficulty(rows: Sequence[Row], entries: Sequence[str], cells: Sequence[str]) -> Spec:
+    """Entries by cells: the colour is the win rate against the reference, the number the runs that solved the task."""
+    spec = _filled("difficulty", {}, {"cells": rows}, entries=list(entries), cells=list(cells))
+    return {**spec, "height": 28 * max(len(entries), 2)}
 
 
 def heat_maps(rows: Sequence[Row], entries: Sequence[str]) -> Spec:
@@ -83,7 +84,7 @@ def _filled(name: str, looks: Mapping[str, Style], data: Mapping[str, Sequence[R
         "ink": LIGHT[0],
         "muted": MUTED,
         "is_reference": f"datum.entry === '{REFERENCE}'",
-        "times": f"times the steps of the {REFERENCE}",
+        "ahead": f"share of pairs of runs ahead of the {REFERENCE}",
         **values,
     }
 

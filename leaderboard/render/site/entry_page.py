@@ -12,7 +12,7 @@ from leaderboard.board.columns import Code, Column, Name, Piece, Table, columns_
 from leaderboard.board.columns.runs import RunRow
 from leaderboard.board.others import plain
 from leaderboard.board.standings import REFERENCE, CellRow, Standing, SuiteBoard
-from leaderboard.board.wording import NOTHING, ratio_text, typeset
+from leaderboard.board.wording import NOTHING, typeset, win_rate_text
 from leaderboard.render.charts.colours import LIGHT, Style
 from leaderboard.render.site.figures import Figures
 from leaderboard.render.site.pages import render, table
@@ -53,10 +53,11 @@ def _summary(suite: SuiteBoard, standing: Standing) -> str:
         line = "The reference that every entry of this suite is compared with."
     elif standing.missing:
         line = f"Incomplete, so without a rank: no runs in {', '.join(standing.missing)}."
-    elif standing.ratio is None:
+    elif standing.against is None:
         line = f"There is no {REFERENCE} in this suite to compare it with."
     else:
-        line = f"Steps needed, as a multiple of the {REFERENCE}'s: {typeset(ratio_text(standing.ratio))}."
+        rates = [f"{task} {win_rate_text(found.win_rate)}" for task, found in standing.against.tasks.items()]
+        line = f"Win rate against the {REFERENCE}: {typeset(', '.join(rates))}."
     if standing.rank is None:
         return line if standing.missing else f"{line} Without a rank: that needs more seeds."
     shared = [each.rank for each in suite.standings].count(standing.rank) > 1

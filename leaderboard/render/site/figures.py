@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from leaderboard.board.standings import BoardCell, Standing, SuiteBoard
-from leaderboard.board.wording import median_text, typeset
+from leaderboard.board.standings import REFERENCE, BoardCell, Standing, SuiteBoard
+from leaderboard.board.wording import count_text, median_text, typeset
 from leaderboard.render.charts import series, specs
 from leaderboard.render.charts.colours import DARK_OF, Style
 from leaderboard.render.charts.pictures import picture
@@ -102,16 +102,29 @@ class Figures:
         spec = specs.loss(curves, cell, _only(looks, names))
         return self.add(anchor(suite, cell.name, "loss"), spec, f"Loss: {cell.label}", numbers, caption)
 
-    def headline(self, suite: SuiteBoard, shown: Sequence[Standing], looks: Mapping[str, Style]) -> Markup:
-        """Ratios with their intervals; nothing while no entry has one."""
-        rows = series.ratios(shown)
-        if not any(standing.ratio is not None and standing.ratio.estimate is not None for standing in shown):
+    def win_rates(self, suite: SuiteBoard, task: str, shown: Sequence[Standing], looks: Mapping[str, Style]) -> Markup:
+        """Win rates on a task with their intervals; nothing while no entry has one."""
+        rows = series.win_rates(task, shown)
+        if not any(standing.task(task) for standing in shown):
             return NOTHING_TO_SHOW
-        spec = specs.headline(rows, _only(looks, [row["entry"] for row in rows]))
+        spec = specs.win_rates(rows, _only(looks, [row["entry"] for row in rows]))
         numbers = "; ".join(f"{row['entry']} {row['text']}" for row in rows) + "."
-        caption = "Time ratio stratified over all cells, 95 % interval; an open interval runs to the edge."
-        title = f"Steps needed on {suite.name}, as a multiple of the reference's"
-        return self.add(anchor(suite.name, "headline"), spec, title, numbers, caption)
+        cells = count_text(sum(cell.task == task for cell in suite.cells), "cell")
+        caption = f"Mean over {cells}, with its 95 % interval. 50 %: neither is ahead more often."
+        title = f"Win rate on {task}, against the {REFERENCE}"
+        return self.add(anchor(suite.name, "win-rate", task), spec, title, numbers, caption)
+
+    def difficulty(self, suite: SuiteBoard, shown: Sequence[Standing]) -> Markup:
+        """Every entry in every cell: the colour is its win rate, the number the runs that solved the task."""
+        rows = series.difficulty(suite, shown)
+        if not any(row["rate"] is not None for row in rows):
+            return NOTHING_TO_SHOW
+        entries, cells = [standing.name for standing in shown], [cell.label for cell in suite.cells]
+        numbers = "; ".join(f"{row['entry']} in {row['cell']}: {row['text']}, {row['win_rate']}" for row in rows) + "."
+        caption = f"Colour: win rate against the {REFERENCE} in the cell. Number: runs that solved the task, of all."
+        return self.add(
+            anchor(suite.name, "difficulty"), specs.difficulty(rows, entries, cells), "Difficulty map", numbers, caption
+        )
 
     def heat_maps(self, suite: SuiteBoard, shown: Sequence[Standing]) -> Markup:
         """Success over (S, s), wherever a suite has four such cells."""

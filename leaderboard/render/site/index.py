@@ -7,7 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from leaderboard.board.answers import answers
 from leaderboard.board.columns import Table, columns_of, explanations
+from leaderboard.board.columns.results import headline_columns
 from leaderboard.board.standings import Board, SuiteBoard
 from leaderboard.board.wording import count_text
 from leaderboard.render.charts.colours import SHOWN, Style, board_styles, shown
@@ -58,14 +60,17 @@ def _suite(suite: SuiteBoard, drawn: Figures, looks: Mapping[str, Style]) -> dic
         "note": f"Charts show the reference and the best {SHOWN - 1} others."
         if len(few) < len(suite.standings)
         else "",
+        "answers": answers(suite),
+        "win_rates": Markup("\n").join(drawn.win_rates(suite, task, few, looks) for task in suite.tasks),
+        "difficulty": drawn.difficulty(suite, few),
         "overview": table(
             anchor("overview", suite.name),
-            f"Entries of the suite {suite.name}, the fastest first",
-            columns_of(Table.HEADLINE, "html"),
+            f"Entries of the suite {suite.name}, by the mean of the tasks' win rates",
+            headline_columns(suite, "html"),
             suite.standings,
             filtered=True,
         ),
-        "figures": drawn.headline(suite, few, looks) + Markup("\n") + drawn.heat_maps(suite, few),
+        "figures": drawn.heat_maps(suite, few),
         "cells": [
             (
                 cell,

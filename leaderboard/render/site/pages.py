@@ -120,6 +120,12 @@ def explained(text: str) -> Markup:
     )
 
 
+def sentence(text: str) -> Markup:
+    """`What it is: names and numbers`, typeset, with what comes before the colon in bold."""
+    head, _, rest = text.partition(": ")
+    return Markup("<strong>%s:</strong> %s") % (_finalize(typeset(head)), name(typeset(rest)))
+
+
 def shown(pieces: Sequence[Piece], style: str = "") -> Markup:
     """The text of a table's cell."""
     if len(pieces) == 1 and not style:
@@ -164,7 +170,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"name": name, "explained": explained, "shown": shown, "json_block": json_block}
+    environment.filters |= {
+        "sentence": sentence,
+        "name": name,
+        "explained": explained,
+        "shown": shown,
+        "json_block": json_block,
+    }
     environment.globals |= {
         "POLICY": POLICY, "anchor": anchor, "link": link, "count_text": count_text
     }  # fmt: skip

@@ -15,8 +15,8 @@ from leaderboard.board.others import summarise
 from leaderboard.board.standings import REFERENCE, Board, Result, Standing, SuiteBoard
 from leaderboard.entries.entry_file import EntryFile
 from leaderboard.entries.reading import RunRecord
-from leaderboard.records.record import Record
-from leaderboard.statistics.time_ratio import Ratio
+from leaderboard.records.record import FINAL_STATUSES, Record
+from leaderboard.statistics.head_to_head import ComparedCell, HeadToHead
 from tests.helpers.leaderboard.records import START, make_record, record_fields
 
 BUDGET = 1000  # of the fixture's protocol, whose grid is 50 steps
@@ -125,14 +125,26 @@ def entry_file(suite: str, name: str, **changes: Any) -> EntryFile:
     return EntryFile(**{**fields, **changes})
 
 
-def result_of(records: Sequence[Record], root: Path, rank: int | None = 1, ratio: Ratio | None = None) -> Result:
+def result_of(
+    records: Sequence[Record], root: Path, rank: int | None = 1, against: ComparedCell | None = None
+) -> Result:
     """The result of one entry's records in one cell; each record lies in `root`/suite/name/cell/seedK."""
     runs = [
         RunRecord(r, root / str(r.suite) / r.architecture.name / str(r.cell) / f"seed{r.seeds.init_seed}")
         for r in records
     ]
-    result = aggregate.result_of(str(records[0].cell), runs, ratio)
+    result = aggregate.result_of(str(records[0].cell), runs, against)
     return replace(result, rank=rank if result.n else None)
+
+
+def _compared(reference: Sequence[Record], records: Sequence[Record]) -> HeadToHead | None:
+    """The comparison that the board makes."""
+    arms: list[dict[str, list[Record]]] = [{}, {}]
+    for arm, side in zip(arms, (reference, records), strict=True):
+        for record in side:
+            if record.status in FINAL_STATUSES:
+                arm.setdefault(str(record.cell), []).append(record)
+    return aggregate.compared(arms[0], arms[1])
 
 
 def suite_of(
@@ -140,7 +152,6 @@ def suite_of(
     runs: Mapping[str, Sequence[Record]],
     root: Path,
     *,
-    ratios: Mapping[str, Ratio] | None = None,
     entries: Mapping[str, EntryFile] | None = None,
     verified: frozenset[str] = frozenset(),
 ) -> SuiteBoard:
@@ -149,9 +160,12 @@ def suite_of(
     cells = {str(record.cell): record for record in sorted(everything, key=lambda record: str(record.cell))}
     standings = []
     for position, (entry, records) in enumerate(runs.items(), start=1):
-        ratio = (ratios or {}).get(entry)
         groups = {cell: [record for record in records if record.cell == cell] for cell in cells}
-        results = {c: result_of(group, root, position, ratio) if group else None for c, group in groups.items()}
+        found = None if entry == REFERENCE else _compared(runs.get(REFERENCE, ()), records)
+        of_cell = {} if found is None else {cell.cell: cell for cell in found.cells}
+        results = {
+            c: result_of(group, root, position, of_cell.get(c)) if group else None for c, group in groups.items()
+        }
         present = [result for result in results.values() if result is not None]
         missing = tuple(cell for cell, result in results.items() if result is None)
         own = (entries or {}).get(entry) or entry_file(name, entry)
@@ -165,7 +179,7 @@ def suite_of(
                 is_reference=entry == REFERENCE,
                 results=results,
                 missing=missing,
-                ratio=None if missing else ratio,
+                against=found if found is not None and len(found.cells) == len(cells) else None,
                 rank=None if missing else position,
                 min_seeds=min(result.n for result in present),
                 first_date=min(result.first_date for result in present),
@@ -183,8 +197,7 @@ def small_board(root: Path, n_seeds: int = 5) -> Board:
     runs = {name: suite_records(name, CELLS, range(n_seeds), rng, slowness=slow) for name, slow in slowness.items()}
     runs["rwkv"] = [record for record in runs["rwkv"] if record.cell != "lm_s8_n4"]
     runs = {name: [_with_curves(root, record) for record in records] for name, records in runs.items()}
-    ratios = {"mamba": Ratio(1.8, 1.4, 2.5, 0.0004)}
-    suite = suite_of("lite", runs, root, ratios=ratios, verified=frozenset({"transformer"}))
+    suite = suite_of("lite", runs, root, verified=frozenset({"transformer"}))
     others = summarise([make_record(started_at=START)])
     return Board((suite,), tuple(others))
 
@@ -229,8 +242,7 @@ def hostile_board(root: Path) -> Board:
     broken = {"status": "error", "error": script, "hits": {"rows_50": _NEVER, "rows_100": _NEVER}, "final": None}
     runs[image].append(Record.model_validate({**dict(runs[image][0]), **broken}))
     entries = {name: _hostile_entry(name) for name in names}
-    ratios = {name: Ratio(slowness, 0.5, None, 0.2) for name, slowness in names.items() if name != REFERENCE}
-    bad = suite_of("bad", runs, root, ratios=ratios, entries=entries)
+    bad = suite_of("bad", runs, root, entries=entries)
     others = summarise(run_records for run_records in runs[script])
     return Board((*small_board(root).suites, bad), tuple(others))
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leaderboard.board.aggregate import bands, beats_reliably, build_board
+from leaderboard.board.aggregate import bands, build_board
 from leaderboard.board.standings import Standing, SuiteBoard
 from leaderboard.entries.reading import Entry, Results, RunRecord
 from leaderboard.records.record import Record
-from leaderboard.statistics.comparison import Outcomes, outcomes, p_value
+from leaderboard.statistics.comparison import outcomes
+from leaderboard.statistics.head_to_head import is_ahead
 from leaderboard.statistics.time_ratio import time_ratio
-from leaderboard.statistics.verdict import compare, decide
+from leaderboard.statistics.verdict import compare
 from tests.helpers.leaderboard.boards import CELLS, suite_records
 from tests.helpers.leaderboard.records import run_of
 
@@ -59,15 +60,15 @@ def test_headline_ranks_and_order() -> None:
         "transformer": 2,
         "slow": 4,
     }
-    assert found["transformer"].ratio is None and found["transformer"].is_reference
-    for name, truth in (("slow", 4.0), ("fast", 0.25), ("alike", 1.0)):
-        ratio = found[name].ratio
-        assert ratio is not None and ratio.low is not None and ratio.high is not None
-        assert ratio.low < truth < ratio.high
+    assert found["transformer"].against is None and found["transformer"].is_reference
+    assert found["transformer"].overall == 0.5
+    entries = {each.name: each for each in (entry("slow", 10, 4.0), entry("fast", 10, 0.25), entry("alike", 10, 1.0))}
+    for name, kinds in (("slow", {"worse"}), ("fast", {"better"}), ("alike", {"same", "needs-seeds"})):
+        verdict = found[name].task("lm")
+        assert verdict is not None and verdict.kind in kinds
         # The headline is the same number as the gate's.
-        names = {each.name: each for each in (REFERENCE, entry("slow", 10, 4.0), entry("fast", 10, 0.25))}
-        if name in names:
-            assert ratio == compare(REFERENCE.records(), names[name].records()).ratio
+        gate = compare(REFERENCE.records(), entries[name].records()).found
+        assert gate is not None and gate.tasks["lm"] == verdict and found[name].overall == gate.overall
 
 
 def test_a_result_by_hand() -> None:
@@ -105,10 +106,10 @@ def test_missing_cells_stay_missing() -> None:
     board = suite(REFERENCE, entry("half", 10, 0.2, drop=["lm_s8_n2"]), entry("slow", 10, 4.0))
     half = by_name(board)["half"]
     assert board.standings[-1] is half
-    assert (half.missing, half.ratio, half.rank) == (("lm_s8_n2",), None, None)
+    assert (half.missing, half.against, half.overall, half.rank) == (("lm_s8_n2",), None, None, None)
     assert half.results["lm_s8_n2"] is None
     present = half.results["lm_s16_n2"]
-    assert present is not None and present.ratio is not None and present.rank == 1
+    assert present is not None and present.against is not None and present.rank == 1
 
 
 def test_a_cell_under_another_protocol_is_missing() -> None:
@@ -120,7 +121,7 @@ def test_a_cell_under_another_protocol_is_missing() -> None:
 
 def test_few_seeds_have_a_headline_but_no_rank() -> None:
     found = by_name(suite(REFERENCE, entry("four", 4, 0.1), entry("five", 5, 0.1)))
-    assert found["four"].ratio is not None and (found["four"].rank, found["four"].min_seeds) == (None, 4)
+    assert found["four"].against is not None and (found["four"].rank, found["four"].min_seeds) == (None, 4)
     assert (found["five"].rank, found["five"].min_seeds) == (1, 5)
     results = [result for name in ("four", "five") for result in found[name].results.values() if result is not None]
     assert {result.rank for result in results} == {None}  # a claim on one cell needs ten
@@ -128,7 +129,7 @@ def test_few_seeds_have_a_headline_but_no_rank() -> None:
 
 def test_without_a_reference_entries_are_ranked_by_restricted_means() -> None:
     board = suite(entry("slow", 10, 4.0), entry("fast", 10, 0.25))
-    assert [(standing.name, standing.rank, standing.ratio) for standing in board.standings] == [
+    assert [(standing.name, standing.rank, standing.against) for standing in board.standings] == [
         ("fast", 1, None),
         ("slow", 2, None),
     ]
@@ -140,20 +141,22 @@ def test_an_entry_that_never_solves_is_last_but_ranked() -> None:
     )
     board = suite(REFERENCE, never, entry("slow", 10, 2.0))
     assert (board.standings[-1].name, board.standings[-1].rank) == ("never", 3)
-    ratio = board.standings[-1].ratio
-    assert ratio is not None and ratio.estimate is None and (ratio.low or 0) > 1
+    verdict = board.standings[-1].task("lm")
+    assert verdict is not None and verdict.kind == "worse" and verdict.win_rate.estimate < 0.1
 
 
 def _task(cell: Any) -> dict[str, Any]:
     return {"task.config.state_size": cell.state_size, "task.config.n_nonzero": cell.n_nonzero}
 
 
-def test_ratio_of_a_cell_is_that_of_its_two_arms() -> None:
+def test_ratio_of_a_cell_is_that_of_its_two_arms_where_both_solved_half() -> None:
     slow = entry("slow", 10, 4.0)
     result = by_name(suite(REFERENCE, slow))["slow"].results["lm_s8_n2"]
     first, second = outcomes(REFERENCE.records()["lm_s8_n2"]), outcomes(slow.records()["lm_s8_n2"])
     assert first is not None and second is not None and result is not None
-    assert result.ratio == time_ratio([(first, second)])
+    assert result.against is not None and result.against.ratio == time_ratio([(first, second)])
+    rare = by_name(suite(REFERENCE, slow))["slow"].results["lm_s16_n4"]
+    assert rare is not None and 2 * rare.n_solved < rare.n and rare.against is not None and rare.against.ratio is None
 
 
 def test_cells_are_in_the_order_of_difficulty() -> None:
@@ -174,7 +177,7 @@ def test_the_order_of_reading_changes_nothing() -> None:
             }
             shuffled.append(Entry(each.suite, each.name, each.file, each.verified, cells))
         boards.append(suite(*shuffled))
-    rows = [[(s.name, s.rank, s.ratio, tuple(s.results)) for s in board.standings] for board in boards]
+    rows = [[(s.name, s.rank, s.against, tuple(s.results)) for s in board.standings] for board in boards]
     assert rows[0] == rows[1] == rows[2]
 
 
@@ -182,11 +185,11 @@ def test_another_entry_changes_no_row() -> None:
     """Except ranks: what is computed of an entry rests on it and the reference alone."""
     alone = by_name(suite(REFERENCE, entry("alike", 10)))["alike"]
     beside = by_name(suite(REFERENCE, entry("alike", 10), entry("fast", 10, 0.2)))["alike"]
-    assert (alone.ratio, alone.min_seeds) == (beside.ratio, beside.min_seeds)
+    assert (alone.against, alone.min_seeds) == (beside.against, beside.min_seeds)
     for cell, result in alone.results.items():
         other = beside.results[cell]
         assert result is not None and other is not None
-        assert (result.n_solved, result.median, result.ratio) == (other.n_solved, other.median, other.ratio)
+        assert (result.n_solved, result.median, result.against) == (other.n_solved, other.median, other.against)
 
 
 def test_bands_by_hand() -> None:
@@ -196,22 +199,29 @@ def test_bands_by_hand() -> None:
     assert bands("", lambda first, second: True) == {}
 
 
-def test_one_beats_another_where_the_verdict_says_better() -> None:
+def test_one_is_ahead_of_another_where_the_verdict_says_better() -> None:
     """On both sides of its level, in both directions, and with too few seeds."""
-    random = np.random.default_rng(3)
     seen = []
-    for _ in range(60):
-        first, second = (
-            {cell: Outcomes(np.sort(scale * random.exponential(300, 6)), np.zeros(6), 10_000) for cell in ("a", "b")}
-            for scale in (1.0, random.uniform(0.3, 9.0))
-        )
-        pairs = [(second[cell], first[cell]) for cell in first]
-        p = p_value(pairs)
-        said = decide(pairs, p, 6)
-        assert beats_reliably(first, second, 6) == (said == "better")
-        assert not beats_reliably(first, second, 7)
-        seen.append((said, 0.01 < p < 0.02))
+    for place in range(24):
+        first, second = entry("a", 6, 1.0, place).records(), entry("b", 6, 0.5 + place / 8, place).records()
+        said = compare(second, first)
+        assert said.found is not None
+        assert is_ahead(first, second) == (said.kind == "better")
+        assert is_ahead(second, first) == (said.kind == "regressed")
+        fewer = {cell: records[:4] for cell, records in first.items()}
+        assert not is_ahead(fewer, second)
+        seen.append((said.kind, 0.01 < said.found.tasks["lm"].win_rate.p() < 0.03))
     assert ("better", False) in seen and any(close for _, close in seen)
+
+
+def test_who_is_better_on_one_task_and_worse_on_another_is_ahead_of_nobody() -> None:
+    def arms(lm: float, copy: float, stream: int) -> dict[str, list[Record]]:
+        other = entry("x", 10, copy, stream, **{"task.name": "copy"}).records()
+        return {**entry("x", 10, lm, stream + 1).records(), **{f"c{cell}": runs for cell, runs in other.items()}}
+
+    even, uneven, fast = arms(1, 1, 0), arms(0.2, 5, 10), arms(1, 0.2, 20)
+    assert not is_ahead(uneven, even) and not is_ahead(even, uneven)
+    assert is_ahead(fast, even) and not is_ahead(even, fast)
 
 
 def test_broken_results_are_refused() -> None:

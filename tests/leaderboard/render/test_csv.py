@@ -13,7 +13,6 @@ import pytest
 from leaderboard.board.standings import Board
 from leaderboard.render import csv_file
 from leaderboard.render.escape import spreadsheet_text
-from leaderboard.statistics.time_ratio import Ratio
 from tests.helpers.leaderboard.boards import CELLS, small_board, suite_of, suite_records
 from tests.helpers.leaderboard.records import run_of
 
@@ -68,7 +67,10 @@ def test_numbers_are_unrounded(board: Board) -> None:
         for cell in board.suites[0].cells:
             row, result = next(read), standing.results[cell.name]
             assert number(row["suite_rank"]) == standing.rank
-            assert number(row["suite_ratio"]) == (standing.ratio and standing.ratio.estimate)
+            assert number(row["mean_win_rate"]) == standing.overall
+            verdict = standing.task("lm")
+            assert number(row["task_win_rate"]) == (verdict and verdict.win_rate.estimate)
+            assert row["task_win_rate_verdict"] == ("" if verdict is None else verdict.kind)
             if result is None:
                 continue
             seen = {name: number(row[name]) for name in COMPARED}
@@ -96,9 +98,9 @@ def test_pandas_reads_it(board: Board) -> None:
     assert len(table) == 3 * len(CELLS)
     assert table["solved_low_95"].dropna().between(0, 1).all()
     # pandas reads decimals by its own rule, not always to the nearest float as Python does.
-    ratios = table.loc[table["entry"] == "mamba", "suite_ratio"].tolist()
-    assert ratios == pytest.approx([1.8] * len(CELLS), rel=1e-12)
-    assert table.loc[table["entry"] == "mamba", "suite_ratio_high_95"].tolist() == [2.5] * len(CELLS)
+    mamba = table[table["entry"] == "mamba"]
+    assert mamba["win_rate"].mean() == pytest.approx(mamba["task_win_rate"].iloc[0], rel=1e-12)
+    assert (mamba["win_rate_low_95"] < mamba["win_rate"]).all() and (mamba["p_holm"] >= mamba["win_rate_p"]).all()
     assert (table["n"].fillna(5) == 5).all()
 
 
@@ -143,14 +145,13 @@ def test_formulas_are_text(start: str) -> None:
 def test_untrusted_text(title: str, board: Board) -> None:
     """A title stays one field, and no spreadsheet computes it."""
     [suite] = board.suites
-    standing = replace(suite.standings[0], title=title, ratio=Ratio(None, None, 0.1, 1e-4))
+    standing = replace(suite.standings[0], title=title)
     text = csv_file.render(Board((replace(suite, standings=(standing,)),), ()))
     read = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(read) == len(CELLS)
     for row in read:
         assert row["title"].removeprefix("'") == title
         assert not row["title"].startswith(("=", "+", "-", "@", "\t", "\r"))
-        assert (row["suite_ratio"], row["suite_ratio_high_95"], row["suite_p"]) == ("", "0.1", "0.0001")
         assert None not in row
     assert text.replace(title.replace('"', '""'), "").count("\r") == 0
     assert text.endswith("\n")

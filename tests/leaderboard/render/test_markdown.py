@@ -13,7 +13,6 @@ from leaderboard.records.plain_text import is_plain
 from leaderboard.records.record import Record
 from leaderboard.render import markdown
 from leaderboard.render.escape import visible
-from leaderboard.statistics.time_ratio import Ratio
 from tests.helpers.leaderboard.boards import CELLS, entry_file, small_board, suite_of, suite_records
 from tests.helpers.leaderboard.records import make_record, run_of
 from tests.helpers.leaderboard.rendered import HOSTILE, Page
@@ -34,34 +33,32 @@ def suite(tmp_path: Path) -> SuiteBoard:
         "mamba": [*runs("mamba", "one", ("censored", 0), ("diverged", 150)), *runs("mamba", "two", ("error", 50))],
         "rwkv": runs("rwkv", "two", ("solved", 200)),
     }
-    ratios = {"mamba": Ratio(None, 1.4, None, 0.0004), "rwkv": Ratio(0.5, 0.25, 12.34, 0.25)}
-    made = suite_of("lite", records, tmp_path, ratios=ratios, verified=frozenset({"transformer"}))
-    standings = tuple(replace(s, ratio=None) if s.name == "mamba" else s for s in made.standings)
-    return replace(made, standings=standings)
+    return suite_of("lite", records, tmp_path, verified=frozenset({"transformer"}))
 
 
 def test_tables_by_hand(tmp_path: Path) -> None:
     """Wilson for 2/2: 34-100 %, 1/2: 9-91 %, 0/2: 0-66 %, 1/1: 21-100 % (Newcombe 1998, eq. 4, worked by hand).
 
-    Medians: of 100, 300 the curve is 1/2 from 100 on; of 500, never it is 1/2 from 500 on.
+    Medians: of 100, 300 the curve is 1/2 from 100 on; of 500, never it is 1/2 from 500 on. p: 2 of 6 labels of the runs
+    are as far apart, and 2 of 3. Rwkv's ratio: 175 over the middle, on the log scale, of 475 and the budget.
     """
     page = Page(markdown.render(Board((suite(tmp_path),), ())))
     headline, one, two = page.tables
-    assert headline[0][2] == "times the transformer's steps"
+    assert headline[0][2:4] == ["win rate on lm", "mean of the tasks"]
     speed, rate, size = "65,000 cpu", "0.001", "202,754"
     assert headline[1:] == [
-        ["1", "Transformer transformer", "1 (reference)", "3/4", size, speed, "2", "2026-11-01", "verified"],
-        ["2", "Mamba mamba", "no outcome: two", "0/2", size, speed, "0-2", "2026-11-01", "self-reported"],
-        ["-", "Rwkv rwkv", "missing: one", "1/1", size, speed, "1", "2026-11-01", "self-reported"],
+        ["1", "Transformer transformer", "50 % (reference)", "50 %", "3/4", size, speed, "2", "2026-11-01", "verified"],
+        ["2", "Mamba mamba", "-", "no outcome: two", "0/2", size, speed, "0-2", "2026-11-01", "self-reported"],
+        ["-", "Rwkv rwkv", "-", "missing: one", "1/1", size, speed, "1", "2026-11-01", "self-reported"],
     ]
     assert one[1:] == [
-        ["1", "transformer", "2/2 (34-100 %)", "100 (100+)", "200", "1 (reference)", "-", rate],
-        ["2", "mamba", "0/2 (0-66 %)", "> 1,000", "1,000", "> 1.40x", "< 0.001", rate],
+        ["1", "transformer", "2/2 (34-100 %)", "100 (100+)", "200", "50 % (reference)", "-", "1 (reference)", rate],
+        ["2", "mamba", "0/2 (0-66 %)", "> 1,000", "1,000", "0 % (0-100 %)", "0.333", "-", rate],
     ]
     assert two[1:] == [
-        ["1", "transformer", "1/2 (9-91 %)", "500 (500+)", "750", "1 (reference)", "-", rate],
-        ["3", "rwkv", "1/1 (21-100 %)", "200 (200+)", "200", "0.50x (0.25-12.3)", "0.250", rate],
-        ["-", "mamba", "-", "-", "-", "> 1.40x", "< 0.001", rate],
+        ["1", "transformer", "1/2 (9-91 %)", "500 (500+)", "750", "50 % (reference)", "-", "1 (reference)", rate],
+        ["3", "rwkv", "1/1 (21-100 %)", "200 (200+)", "200", "100 % (0-100 %)", "0.667", "0.25x (no bound)", rate],
+        ["-", "mamba", "-", "-", "-", "-", "-", "-", rate],
     ]
 
 
@@ -108,7 +105,9 @@ def test_every_entry_and_cell_of_a_generated_board(tmp_path: Path) -> None:
     board = small_board(tmp_path)
     page = Page(markdown.render(board))
     assert len(page.tables) == 1 + len(CELLS) + 1
-    assert [row[2] for row in page.tables[0][1:]] == ["1 (reference)", "1.80x (1.40-2.50)", "missing: lm_s8_n4"]
+    reference, mamba, rwkv = page.tables[0][1:]
+    assert reference[2:4] == ["50 % (reference)", "50 %"] and rwkv[2:4] == ["-", "missing: lm_s8_n4"]
+    assert mamba[2].startswith(f"{mamba[3]} (")
     for table, cell in zip(page.tables[1:-1], board.suites[0].cells, strict=True):
         ranks = [int(row[0]) for row in table[1:]]
         assert ranks == sorted(ranks)

@@ -1,40 +1,59 @@
 """The gate's verdicts on real runs whose answer is known: the reference against itself, and against a slowed copy."""
 
-import json
-import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from leaderboard.__main__ import main
-from leaderboard.commands.check import EXIT
+from leaderboard.records.fields import Hit
+from leaderboard.records.record import Record
+from leaderboard.records.record_files import find_records
+from leaderboard.statistics.verdict import compare
+
+Arm = Mapping[str, Sequence[Record]]
 
 
-def test_the_reference_against_itself(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Seeds 0-9 of the transformer in lite against its seeds 10-19: no difference may be claimed."""
-    for cell in (repository / "leaderboard" / "results" / "lite" / "transformer").glob("*/"):
-        for seed in range(20):
-            half = tmp_path / ("old" if seed < 10 else "new") / cell.name
-            shutil.copytree(cell / f"seed{seed}", half / f"seed{seed}")
-    code = main(["check", str(tmp_path / "new"), "--against", str(tmp_path / "old")])
-    assert code in {EXIT["same"], EXIT["needs-seeds"]}, capsys.readouterr().out
+@pytest.fixture(scope="module")
+def reference(repository: Path) -> Arm:
+    """The transformer's runs in lite, by cell, in the order of seeds."""
+    cells: dict[str, list[Record]] = {}
+    for _, record in find_records(repository / "leaderboard" / "results" / "lite" / "transformer"):
+        assert isinstance(record, Record)
+        cells.setdefault(str(record.cell), []).append(record)
+    return {cell: sorted(records, key=lambda record: record.seeds.init_seed) for cell, records in cells.items()}
 
 
-@pytest.mark.slow
-def test_a_slowed_copy(repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The transformer at a quarter of its learning rates, seeds 0-19 of every cell of lite: `regressed`.
+def taken(arm: Arm, seeds: slice, factor: float = 1.0) -> Arm:
+    """Some of the runs, as if each had taken `factor` times the steps."""
+    return {cell: [slowed(record, factor) for record in records[seeds]] for cell, records in arm.items()}
 
-    The records, one per line, are as `sweep --suite lite --models transformer --seeds 0-19 --config FILE --cells CELLS`
-    left them, with `model: transformer` and `optimizer: {lr: 2.5e-4}` in the file (7.5e-4 for the automaton).
-    """
-    lines = (Path(__file__).parent / "slowed_copy.jsonl").read_text().splitlines()
-    for line in lines:
-        record = json.loads(line)
-        place = tmp_path / record["cell"] / f"seed{record['seeds']['init_seed']}" / "record.json"
-        place.parent.mkdir(parents=True)
-        place.write_text(line)
-    assert len(lines) == 80
-    code = main(["check", str(tmp_path), "--against", str(repository / "leaderboard" / "results")])
-    said = capsys.readouterr().out
-    assert code == EXIT["regressed"], said
-    assert said.startswith("lite/transformer against transformer: regressed;")
+
+def slowed(record: Record, factor: float) -> Record:
+    """A run whose hits all came later by this factor; those beyond the budget never came."""
+    budget, every = record.protocol.max_steps, record.protocol.eval_every
+
+    def later(hit: Hit) -> Hit:
+        if hit.step is None or (step := every * round(factor * hit.step / every)) > budget:
+            return Hit(step=None, previous_step=None)
+        return Hit(step=step, previous_step=step - every)
+
+    hits = {name: later(hit) for name, hit in record.hits.items()}
+    parts = None if record.part_hits is None else tuple(map(later, record.part_hits))
+    unsolved = hits[record.protocol.primary].step is None and record.status == "solved"
+    status = "censored" if unsolved else record.status
+    return record.model_copy(update={"hits": hits, "part_hits": parts, "status": status})
+
+
+@pytest.mark.parametrize("parity", [0, 1])
+def test_the_reference_against_itself(reference: Arm, parity: int) -> None:
+    """Halves of the transformer's seeds: no difference may be claimed."""
+    first, second = taken(reference, slice(parity, None, 2)), taken(reference, slice(1 - parity, None, 2))
+    assert compare(first, second).kind in {"same", "needs-seeds"}
+    assert compare(taken(reference, slice(0, 10)), taken(reference, slice(10, 20))).kind in {"same", "needs-seeds"}
+
+
+def test_a_slowed_copy(reference: Arm) -> None:
+    """Ten seeds at twice the steps against the other ten: `regressed`, and the other way round `better`."""
+    first, second = taken(reference, slice(0, None, 2)), taken(reference, slice(1, None, 2), 2.0)
+    assert compare(first, second).kind == "regressed"
+    assert compare(second, first).kind == "better"

@@ -29,13 +29,8 @@ def by_enumeration(pairs: list[Pair]) -> float:
     """The exact two-sided p value: every permutation of every cell, ranks from SciPy."""
     cells = []
     for reference, new in pairs:
-        key = [
-            (time, loss if np.isinf(time) else 0.0)
-            for each in (reference, new)
-            for time, loss in zip(each.time_N, each.loss_N, strict=True)
-        ]
-        rank_N = stats.rankdata([sorted(set(key)).index(one) for one in key])
-        n = len(key)
+        rank_N = stats.rankdata(np.concatenate((reference.time_N, new.time_N)))
+        n = len(rank_N)
         score_N = (rank_N - (n + 1) / 2) / (n + 1)
         sums = [score_N[list(chosen)].sum() for chosen in combinations(range(n), len(new))]
         cells.append((sums, score_N[len(reference) :].sum()))
@@ -51,11 +46,10 @@ def monte_carlo_error(p: float) -> float:
 
 
 def test_scores_by_hand() -> None:
-    """Solved runs by time, then unsolved ones by loss, a diverged one last; the two at 300 share ranks 2 and 3."""
-    reference = Outcomes(np.array([100, 300, np.inf]), np.array([0.0, 0.0, 0.4]), 1000)
-    new = Outcomes(np.array([300, np.inf, np.inf]), np.array([0.0, 0.2, np.inf]), 1000)
-    ranks = np.array([1, 2.5, 5, 2.5, 4, 6])
-    assert scores([(reference, new)])[:, 0] == pytest.approx(ranks - 3.5)
+    """Solved runs by time, then unsolved ones, which tie; the two at 300 share ranks 2 and 3."""
+    reference, new = arm([100, 300, 2000]), arm([300, 2000, 2000])
+    ranks = np.array([1, 2.5, 5, 2.5, 5, 5])
+    assert scores([(reference, new)], [1.0])[:, 0] == pytest.approx(ranks - 3.5)
 
 
 def test_scores_on_a_common_scale_by_hand() -> None:
@@ -84,13 +78,11 @@ def test_p_value_is_the_permutation_tests(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("sizes", [((5, 4), (4, 3)), ((5, 3), (4, 4))])
 def test_p_value_over_cells_is_that_of_full_enumeration(sizes: tuple[tuple[int, int], ...], seed: int) -> None:
-    """Two cells, of different sizes and of one, with ties, unsolved and diverged runs."""
+    """Two cells, of different sizes and of one, with ties and unsolved runs."""
     random = np.random.default_rng(seed)
 
     def draw(n: int, shift: float) -> Outcomes:
-        time_N = np.ceil(random.exponential(500, n) * shift / 100) * 100
-        loss_N = random.choice([0.3, 0.4, np.inf], n)
-        return Outcomes(np.where(time_N <= 1000, time_N, np.inf), loss_N, 1000)
+        return arm(list(np.ceil(random.exponential(500, n) * shift / 100) * 100))
 
     pairs = [(draw(n, 1.0), draw(m, 1.8)) for n, m in sizes]
     exact = by_enumeration(pairs)
@@ -109,51 +101,34 @@ def test_the_same_records_give_the_same_p_value() -> None:
     assert len({p_value([(reference, new)] * 2) for _ in range(3)}) == 1
 
 
-def test_progress_decides_where_nothing_is_solved() -> None:
-    """The composite rank; a time ratio says nothing there."""
-    pairs = [(arm([2000] * 8, losses=list(np.linspace(0.6, 0.69, 8))), arm([2000] * 8, losses=[0.4] * 8))]
-    slower, faster = one_sided(pairs, None)
-    assert faster < 0.001 and slower > 0.999
-    ratio = time_ratio(pairs)
-    assert (ratio.estimate, ratio.low, ratio.high) == (None, None, None)
-    assert ratio.p < 0.002
+def test_where_nothing_is_solved_no_ratio_is_placed() -> None:
+    ratio = time_ratio([(arm([2000.0] * 8), arm([2000.0] * 8))])
+    assert (ratio.estimate, ratio.low, ratio.high, ratio.p) == (None, None, None, 1)
 
 
-def test_diverged_is_worse_than_any_progress() -> None:
-    stuck = arm([2000] * 8, losses=[0.7] * 8)
-    assert one_sided([(stuck, arm([2000] * 8, losses=[np.inf] * 8))], None)[0] < 0.001
-
-
-@pytest.mark.parametrize("ratios", [None, [1.0, 0.4, 1.3, 5.0, 2.0]])
-def test_scores_of_many_pairs_are_the_ranks_of_scipy(ratios: list[float] | None) -> None:
-    """Ties within and across the arms and unsolved runs with and without a loss of their own included."""
+def test_scores_of_many_pairs_are_the_ranks_of_scipy() -> None:
+    """Ties within and across the arms and unsolved runs included."""
     random = np.random.default_rng(5)
+    ratios = [1.0, 0.4, 1.3, 5.0, 2.0]
     pairs = [
         (
-            Outcomes(random.choice([50.0, 150, 450, 850, np.inf], 9), random.choice([0.2, 0.3, np.inf], 9), 1000),
-            Outcomes(random.choice([50.0, 150, 300, 900, np.inf], 6), random.choice([0.2, 0.3, np.inf], 6), 1000),
+            Outcomes(random.choice([50.0, 150, 450, 850, np.inf], 9), 1000),
+            Outcomes(random.choice([50.0, 150, 300, 900, np.inf], 6), 1000),
         )
-        for _ in range(5)
+        for _ in ratios
     ]
     found_NK = scores(pairs, ratios)
     assert found_NK.shape == (15, 5)
     for place, (reference, new) in enumerate(pairs):
-        if ratios is None:
-            times, losses = (np.concatenate((getattr(reference, name), getattr(new, name))) for name in FIELDS)
-            key = [time if np.isfinite(time) else 1000 + loss for time, loss in zip(times, losses, strict=True)]
-        else:
-            limit = min(1000, 1000 / ratios[place])
-            key = [*reference.time_N, *(new.time_N / ratios[place])]
-            key = [time if time <= limit else np.inf for time in key]
+        limit = min(1000, 1000 / ratios[place])
+        key = [*reference.time_N, *(new.time_N / ratios[place])]
+        key = [time if time <= limit else np.inf for time in key]
         assert found_NK[:, place] == pytest.approx(stats.rankdata(key) - 8)
-
-
-FIELDS = ("time_N", "loss_N")
 
 
 def test_statistic_is_positive_where_the_new_arm_is_slower() -> None:
     reference, new = arm([100.0, 200.0]), arm([300.0, 400.0])
-    assert statistic([(scores([(reference, new)]), 2)]) == pytest.approx([(3 + 4 - 5) / 5])
+    assert statistic([(scores([(reference, new)], [1.0]), 2)]) == pytest.approx([(3 + 4 - 5) / 5])
     assert statistic([(scores([(reference, new)], [16.0]), 2)]) == pytest.approx([(1 + 2 - 5) / 5])
 
 
@@ -186,9 +161,9 @@ def test_holm_is_that_of_statsmodels() -> None:
 def test_comparisons_side_by_side() -> None:
     """`tails` of many comparisons gives for each what it gives alone."""
     cells: list[Pair] = [(arms[0], arms[1]) for arms in (drawn(seed, (8, 300), (5, 400)) for seed in range(3))]
-    together = tails([(scores(cells), 5)])
+    together = tails([(scores(cells, [1.0] * 3), 5)])
     for place, cell in enumerate(cells):
-        alone = tails([(scores([cell]), 5)])
+        alone = tails([(scores([cell], [1.0]), 5)])
         assert [values[place] for values in together] == [values[0] for values in alone]
 
 
@@ -196,7 +171,7 @@ def test_outcomes_of_records() -> None:
     """The middle of the evaluation interval; a diverged run counts as unsolved even if it had hit the target."""
     records = [
         run_of("solved", 0, 600),
-        run_of("censored", 1, **{"final": {**FINAL, "loss_nats": 0.61}}),
+        run_of("censored", 1),
         run_of(
             "diverged", 2, 700, hits={name: {"step": 600, "previous_step": 550} for name in ("rows_50", "rows_100")}
         ),
@@ -207,19 +182,8 @@ def test_outcomes_of_records() -> None:
     found = outcomes(records)
     assert found is not None
     assert list(found.time_N) == [25, 575, np.inf, np.inf]
-    assert list(found.loss_N[2:]) == [0.61, np.inf]
     assert (found.budget, found.n_solved, len(found)) == (1000, 2, 4)
     assert outcomes(records[3:5]) is None
-
-
-FINAL = {
-    "step": 1000,
-    "loss_nats": 0.5,
-    "loss_scored_nats": 0.5,
-    "accuracy": 0.5,
-    "exact_match": 0.0,
-    "task_metrics": {},
-}
 
 
 @pytest.mark.parametrize(
@@ -227,7 +191,7 @@ FINAL = {
     [
         (lambda: p_value([]), "needs a cell that both arms have outcomes in"),
         (lambda: one_sided([(arm([1.0]), arm([1.0]))], 0.0), "ratio must be positive, got 0.0"),
-        (lambda: scores([(arm([1.0], 100), arm([1.0], 200))]), "budgets differ: 100 and 200 steps"),
+        (lambda: scores([(arm([1.0], 100), arm([1.0], 200))], [1.0]), "budgets differ: 100 and 200 steps"),
     ],
 )
 def test_misuse(call, message: str) -> None:

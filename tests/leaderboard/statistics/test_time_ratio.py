@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from leaderboard.statistics.comparison import Pair
-from leaderboard.statistics.time_ratio import MAX_RATIO, time_ratio, time_ratios
+from leaderboard.statistics.time_ratio import MAX_RATIO, _agreeing, time_ratio, time_ratios
 from tests.helpers.leaderboard.arms import arm, drawn
 
 
@@ -96,3 +96,35 @@ def test_a_far_ratio_keeps_its_upper_bound() -> None:
     ratio = time_ratio([(arm([95.0 + k for k in range(10)]), arm([950.0 + k for k in range(10)]))])
     assert ratio.estimate == pytest.approx(9.6, rel=0.05)
     assert ratio.high is not None and ratio.high < 12
+
+
+@pytest.mark.slow
+def test_one_lies_in_the_interval_exactly_where_equal_times_are_not_rejected() -> None:
+    """Random arms of unlike sizes and spreads, on coarse grids with ties, unsolved runs and ratios around 1."""
+    random = np.random.default_rng(11)
+    seen = {True: 0, False: 0}
+    for draw in range(150):
+        n, m = random.integers(2, 21, 2)
+        sigma, grid = random.uniform(0.05, 0.8), random.choice([1.0, 25.0, 200.0])
+
+        def of(runs: int, median: float, sigma: float = sigma, grid: float = grid) -> list[float]:
+            times = median * np.exp(sigma * random.standard_normal(runs))
+            return list((np.ceil(times / grid) - 0.5) * grid)
+
+        median = random.uniform(150, 1300)
+        ratio = time_ratio([(arm(of(n, median)), arm(of(m, median * random.uniform(0.4, 2.5))))])
+        low, high = ratio.low or 0, np.inf if ratio.high is None else ratio.high
+        assert (low <= 1 <= high) == (ratio.p >= 0.05), (draw, ratio)
+        assert low <= high
+        seen[ratio.p >= 0.05] += 1
+    assert min(seen.values()) > 30
+
+
+def test_next_to_an_end_of_the_interval_the_p_value_decides() -> None:
+    """Ends that a bisection put a hair off 1, by hand; a p value of 0.05 does not reject."""
+    assert _agreeing(1e-4, 0.5, 0.025, 0.9, 0.05) == (0.0, 0.5)
+    assert _agreeing(None, -1e-4, 0.9, 0.025, 0.05) == (None, 0.0)
+    low, high = _agreeing(-1e-4, 0.5, 0.024, 0.9, 0.05)
+    assert low is not None and 0 < low < 0.01 and high == 0.5
+    low, high = _agreeing(-0.5, 1e-4, 0.9, 0.024, 0.05)
+    assert high is not None and -0.01 < high < 0 and low == -0.5

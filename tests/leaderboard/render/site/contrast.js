@@ -28,6 +28,7 @@
     const element = walker.currentNode.parentElement;
     if (!text || ["SCRIPT", "STYLE", "OPTION"].includes(element.tagName) || !element.getClientRects().length) continue;
     if (element.closest(".mark-group .mark-group .mark-text") && element.closest("[id*=success]")) continue; // on a coloured cell
+    if (element.closest("[id*=difficulty]") && /^\d+\/\d+$/.test(text)) continue; // the same: computed in test_page.py
     if (element.closest(".skip, .sr")) continue; // not on the screen
     const style = getComputedStyle(element);
     const inSvg = element instanceof SVGElement;

@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from leaderboard.board.standings import Board
-from leaderboard.render.charts import colours
+from leaderboard.render.charts import colours, specs
 from leaderboard.render.site import write_site
 from leaderboard.render.site.site import page_files
 from tests.helpers.leaderboard.boards import HOSTILE, hostile_board, small_board
@@ -81,13 +82,13 @@ def data_of(page: Page) -> dict[str, Any]:
 
 def test_the_overview_shows_rank_headline_and_gaps(pages: dict[str, Page]) -> None:
     rows = cells_of(pages["index.html"], "overview--lite")
-    assert [row[:3] for row in rows] == [
-        ["1", "Transformer", "1 (reference)"],
-        ["2", "Mamba", "1.80× (1.40–2.50)"],
-        ["–", "Rwkv", "missing: lm_s8_n4"],
+    assert [row[:4] for row in rows] == [
+        ["1", "Transformer", "50 % (reference)", "50 %"],
+        ["2", "Mamba", "28 % (15–48 %)", "28 %"],
+        ["–", "Rwkv", "–", "missing: lm_s8_n4"],
     ]
     assert [row[-1] for row in rows] == ["verified", "self-reported", "self-reported"]
-    assert rows[0][3].endswith("/20") and rows[2][3].endswith("/15")
+    assert rows[0][4].endswith("/20") and rows[2][4].endswith("/15")
 
 
 def test_a_cell_says_when_the_median_lies_beyond_the_budget(root: Path, pages: dict[str, Page]) -> None:
@@ -128,7 +129,7 @@ def test_untrusted_text_stays_text(pages: dict[str, Page]) -> None:
         for hostile in HOSTILE[:-1]:
             assert hostile in text
         assert "\u202e" not in text and "\u2028" not in text
-    entries = {row["entry"] for row in data_of(pages["index.html"])["charts"]["bad--headline"]["datasets"]["ratios"]}
+    entries = {row["entry"] for row in data_of(pages["index.html"])["charts"]["bad--difficulty"]["datasets"]["cells"]}
     assert set(HOSTILE[:2]) < entries  # in charts too, unchanged, since JSON is read as data
 
 
@@ -178,6 +179,31 @@ def test_pages_are_accessible_by_structure(pages: dict[str, Page]) -> None:
         assert page.find("th", scope="row") and page.find("th", scope="col")
 
 
+def test_numbers_stand_out_from_the_colours_of_the_difficulty_map() -> None:
+    """WCAG 2.2, 1.4.3: 4.5 to 1 at every win rate, on the colours that Vega interpolates in sRGB."""
+    spec = specs.difficulty([], ["a"], ["b"])
+    scale = spec["layer"][1]["encoding"]["color"]["scale"]
+    assert scale["interpolate"] == "rgb" and scale["domain"] == [0, 0.5, 1]
+    ends = np.array([[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in scale["range"]]) / 255
+    text = spec["layer"][2]["encoding"]["color"]
+    low, high = (float(bound) for bound in re.findall(r"datum\.rate [<>] ([\d.]+)", text["condition"][1]["test"]))
+    for rate in np.linspace(0, 1, 501):
+        colour = np.array([np.interp(rate, scale["domain"], channel) for channel in ends.T])
+        linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+        behind = linear @ [0.2126, 0.7152, 0.0722]
+        white = rate < low or rate > high
+        contrast = 1.05 / (behind + 0.05) if white else (behind + 0.05) / 0.05
+        assert contrast >= 4.5, rate
+    assert (text["condition"][1]["value"], text["value"]) == ("#ffffff", "#000000")
+
+
+def test_the_answers_stand_first(pages: dict[str, Page]) -> None:
+    """Before any table: on each task who is faster, who slower, and who is not told apart."""
+    page = pages["index.html"]
+    words = ["".join(found).strip() for tag, _, found in page.elements if tag in {"li", "table"}]
+    assert words[0] == "Not told apart from the transformer: mamba 28 % (15–48 %)"
+
+
 def test_a_chart_says_its_numbers(pages: dict[str, Page]) -> None:
     page = pages["index.html"]
     ((attributes, _),) = page.find("img", src="figures/lite--lm_s16_n4--solved.svg")
@@ -190,7 +216,13 @@ def test_the_charts_are_vega_lite(pages: dict[str, Page]) -> None:
     import altair
 
     found = data_of(pages["index.html"])["charts"]
-    names = ("headline", "success--0", "lm_s16_n4--solved", "lm_s16_n4--loss")  # one of each kind: it takes a second
+    names = (
+        "win-rate--lm",
+        "difficulty",
+        "success--0",
+        "lm_s16_n4--solved",
+        "lm_s16_n4--loss",
+    )  # one of each kind: it takes a second
     for spec in (found[f"lite--{name}"] for name in names):
         kind = altair.FacetChart if "facet" in spec else altair.LayerChart
         kind.from_dict(spec, validate=True)  # raises where the schema does not hold

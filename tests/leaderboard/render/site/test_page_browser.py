@@ -76,14 +76,14 @@ def test_sorts_by_click_and_by_keyboard_as_numbers(opened: Watch) -> None:
     tab.locator(f"{OVERVIEW} thead th", has_text="Entry").click()
     sorted_by(tab, "Entry", "ascending")
     assert column(tab, 2) == ["Mamba", "Rwkv", "Transformer"]
-    button = sorter(tab, "Times the transformer's steps")
+    button = sorter(tab, "win rate on lm")
     for order, names in (
-        ("ascending", ["Transformer", "Mamba", "Rwkv"]),
-        ("descending", ["Rwkv", "Mamba", "Transformer"]),
+        ("ascending", ["Mamba", "Transformer", "Rwkv"]),
+        ("descending", ["Rwkv", "Transformer", "Mamba"]),
     ):
         button.focus()
         tab.keyboard.press("Enter")
-        sorted_by(tab, "Times the", order)
+        sorted_by(tab, "win rate on lm", order)
         assert column(tab, 2) == names
     medians = column(tab, 4, solved)
     assert sum(text.startswith("> 1,000") for text in medians) == 2  # and "800 (450+)", which as text would come last
@@ -211,7 +211,7 @@ def test_hostile_text_is_shown_and_does_nothing(browser: Browser, site: Path) ->
         assert len(column(tab, 2, "#overview--bad")) == 1
     tab.locator("#overview--bad_wrapper").get_by_role("searchbox").fill("")
     sorter(tab, "Entry", "#overview--bad").click()
-    point = tab.locator("#bad--headline .mark-symbol path").nth(1)
+    point = tab.locator("[id=bad--win-rate--lm] .mark-symbol path").nth(1)
     point.scroll_into_view_if_needed()
     point.hover()
     tab.wait_for_function("document.getElementById('vg-tooltip-element')?.classList.contains('visible')")
