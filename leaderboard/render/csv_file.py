@@ -57,6 +57,11 @@ def table(columns: Sequence[Column], rows: Sequence[Any]) -> str:
     return _written(names, fields)
 
 
+def plain_rows(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of plain values under these names."""
+    return _written(names, [{name: _field(row[name]) for name in names} for row in rows])
+
+
 def _written(names: Sequence[str], fields: Sequence[dict[str, str]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")

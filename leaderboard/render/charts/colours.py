@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from leaderboard.board.standings import REFERENCE, Board
+from leaderboard.board.standings import REFERENCE, Board, Standing, SuiteBoard
 
 SHOWN = 11  # lines in a chart; more cannot be told apart
 LIGHT_PAGE, DARK_PAGE = "#ffffff", "#151a21"
@@ -49,3 +49,9 @@ def shown(names: Iterable[str]) -> list[str]:
     ordered = list(names)
     others = [name for name in ordered if name != REFERENCE][: SHOWN - (REFERENCE in ordered)]
     return [name for name in ordered if name == REFERENCE or name in others]
+
+
+def shown_standings(suite: SuiteBoard) -> list[Standing]:
+    """The standings of those entries."""
+    names = shown(standing.name for standing in suite.standings)
+    return [standing for standing in suite.standings if standing.name in names]

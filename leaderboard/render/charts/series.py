@@ -17,6 +17,7 @@ from leaderboard.statistics.survival import sample
 Row = dict[str, Any]
 MAX_ROWS = 1_000_000
 MAX_POINTS = 160  # of a loss curve; a chart is 600 pixels wide
+MAX_POINTS_OF_A_RUN = 48  # where the curves of all runs stand in one chart
 DIFFICULTY = ("state_size", "n_nonzero")  # the axes of a heat map
 OFF_CHART = 1.25  # times the loss of chance: above it a curve is not drawn
 
@@ -88,7 +89,7 @@ def staircase(entry: str, result: Result, chance: float) -> list[Row]:
         return []
     record, folder = found
     assert record.curves is not None
-    steps, losses = _read(folder / record.curves.file)
+    steps, losses = _read(folder / record.curves.file, "loss_nats")
     keep = np.isfinite(losses) & (losses <= OFF_CHART * chance)
     steps, losses = steps[keep], losses[keep]
     picked = thinned(losses, MAX_POINTS)
@@ -96,6 +97,38 @@ def staircase(entry: str, result: Result, chance: float) -> list[Row]:
         {"entry": entry, "step": int(step), "loss": rounded(float(loss), 4), "seed": record.seeds.init_seed}
         for step, loss in zip(steps[picked], losses[picked], strict=True)
     ]
+
+
+def runs(entry: str, result: Result, metric: str) -> list[Row]:
+    """A metric against step of every run with an outcome, thinned for a chart: rows with entry, seed, step and value.
+
+    Of rows solved it is the staircase of hitting steps, where the record has them.
+
+    Raises:
+        ValueError: as `staircase`.
+    """
+    rows: list[Row] = []
+    for record, folder in zip(result.records, result.folders, strict=True):
+        if record.status in {"error", "interrupted"} or record.curves is None:
+            continue
+        if metric == "rows_solved" and record.part_hits is not None:
+            points = _staircase(record)
+        else:
+            steps, values = _read(folder / record.curves.file, metric)
+            known = np.flatnonzero(np.isfinite(values))
+            picked = known[np.unique(np.linspace(0, len(known) - 1, MAX_POINTS_OF_A_RUN).astype(int))]
+            points = list(zip(steps[picked].tolist(), values[picked].tolist(), strict=True))
+        seed = record.seeds.init_seed
+        rows += [{"entry": entry, "seed": seed, "step": step, "value": rounded(value, 3)} for step, value in points]
+    return rows
+
+
+def _staircase(record: Record) -> list[tuple[int, float]]:
+    """Step and share of the parts that are solved for good from then on."""
+    assert record.part_hits is not None
+    hits = sorted(hit.step for hit in record.part_hits if hit.step is not None)
+    stairs = [(step, (place + 1) / len(record.part_hits)) for place, step in enumerate(hits)]
+    return [(0, 0.0), *stairs, (record.steps, len(hits) / len(record.part_hits))]
 
 
 def thinned(values: np.ndarray, limit: int) -> np.ndarray:
@@ -186,7 +219,8 @@ def rounded(value: float, digits: int = 5) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read(path: Path, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of a column of curves."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -198,11 +232,11 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         with pq.ParquetFile(pa.BufferReader(content)) as file:
             if file.metadata.num_rows > MAX_ROWS:  # a few bytes can stand for billions of them
                 raise ValueError(f"{file.metadata.num_rows:,} rows, at most {MAX_ROWS:,} are allowed")
-            found = file.read(columns=["step", "loss_nats"], use_threads=False)
-        steps, losses = found["step"].to_numpy().astype(np.int64), found["loss_nats"].to_numpy().astype(np.float64)
+            found = file.read(columns=["step", metric], use_threads=False)
+        steps, values = found["step"].to_numpy().astype(np.int64), found[metric].to_numpy().astype(np.float64)
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
         raise ValueError(f"{path}: no readable curves: {' '.join(str(error).split())[:200]}") from error
-    return steps, losses
+    return steps, values
 
 
 def _share(value: float) -> float | None:

@@ -57,6 +57,14 @@ def heat_maps(rows: Sequence[Row], entries: Sequence[str]) -> Spec:
     return _filled("heat_maps", {}, {"cells": rows}, entries=list(entries))
 
 
+def runs(rows: Sequence[Row], metric: str, target: float, looks: Mapping[str, Style]) -> Spec:
+    """The metric of the target against step, a panel for each entry and a line for each run."""
+    words = {"rows_solved": "share of rows solved", "accuracy_second_half": "accuracy, second half of the states"}
+    top = rounded(1.02 * max([target, *(row["value"] for row in rows)])) if metric.startswith("loss") else 1.02
+    title = words.get(metric, metric.replace("_", " "))
+    return _filled("runs", looks, {"runs": rows}, top=top, target=rounded(target), metric=title)
+
+
 def still(spec: Spec) -> Spec:
     """A copy of a chart without what answers to a pointer."""
     found = {**spec, "params": [param for param in spec.get("params", []) if "select" not in param]}

@@ -15,7 +15,7 @@ from leaderboard.board.standings import REFERENCE, CellRow, Standing, SuiteBoard
 from leaderboard.board.wording import NOTHING, typeset, win_rate_text
 from leaderboard.render.charts.colours import LIGHT, Style
 from leaderboard.render.site.figures import Figures
-from leaderboard.render.site.pages import render, table
+from leaderboard.render.site.pages import pair_address, render, table
 
 ENTRY_LOOK, REFERENCE_LOOK = Style(LIGHT[1], (1, 0)), Style(LIGHT[0], (1, 0))
 COSTS = ("parameters", "state", "FLOPs per token")  # columns that the configuration names, too
@@ -39,12 +39,31 @@ def entry_page(suite: SuiteBoard, standing: Standing) -> str:
         standing=standing,
         summary=_summary(suite, standing),
         facts=columns_of(Table.FACTS, "html"),
+        pair=pair_address(suite.name, standing.name, REFERENCE),
+        commands=_commands(standing, ran),
         results=table("results", results_caption, columns_of(Table.RESULTS, "html"), rows),
         figures=figures,
         configuration=_configuration(title, ran),
         runs=table("runs", f"Every run of {title}", columns_of(Table.RUNS, "html"), runs, filtered=True),
         data=drawn.data,
     )
+
+
+def _commands(standing: Standing, rows: Sequence[CellRow]) -> list[str]:
+    """The commands that train the entry again, that compare it, and that replay the first steps of a committed run."""
+    if not rows:
+        return []
+    entry = standing.entry
+    architecture = standing.name if entry is None else entry.architecture
+    record = rows[0].measured[0].records[0]
+    seed = record.seeds.init_seed
+    place = f"leaderboard/results/{standing.suite}/{standing.name}/{rows[0].cell.name}/seed{seed}"
+    last = max(each.seeds.init_seed for row in rows for result in row.measured for each in result.records)
+    return [
+        f"python -m benchmark sweep --suite {standing.suite} --models {architecture} --seeds 0-{last}",
+        f"python -m leaderboard compare runs/{standing.suite} {REFERENCE}",
+        f"python -m benchmark replay {place}",
+    ]
 
 
 def _summary(suite: SuiteBoard, standing: Standing) -> str:

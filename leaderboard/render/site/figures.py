@@ -78,7 +78,14 @@ class Figures:
         numbers = "; ".join(parts) + "." if parts else "No run has an outcome."
         return self.add(anchor(suite, cell.name, "solved"), spec, f"Solved: {cell.label}", numbers, caption, pictured)
 
-    def loss(self, suite: str, cell: BoardCell, shown: Sequence[Standing], looks: Mapping[str, Style]) -> Markup:
+    def loss(
+        self,
+        suite: str,
+        cell: BoardCell,
+        shown: Sequence[Standing],
+        looks: Mapping[str, Style],
+        pictured: bool = True,
+    ) -> Markup:
         """The loss of one run per entry; nothing where no run has curves."""
         curves: list[series.Row] = []
         parts, names = [], []
@@ -100,7 +107,30 @@ class Figures:
             "One run per entry: the seed with the median hitting step. Many evaluations are thinned to their extremes."
         )
         spec = specs.loss(curves, cell, _only(looks, names))
-        return self.add(anchor(suite, cell.name, "loss"), spec, f"Loss: {cell.label}", numbers, caption)
+        return self.add(anchor(suite, cell.name, "loss"), spec, f"Loss: {cell.label}", numbers, caption, pictured)
+
+    def runs(self, suite: str, cell: BoardCell, shown: Sequence[Standing], looks: Mapping[str, Style]) -> Markup:
+        """What every single run has learned by each step; nothing where no run has curves."""
+        rows: list[series.Row] = []
+        target, parts, names = None, [], []
+        for standing in shown:
+            result = standing.results.get(cell.name)
+            if result is None:
+                continue
+            (target,) = (each for each in result.records[0].protocol.targets if each.name == cell.primary)
+            if found := series.runs(standing.name, result, target.metric):
+                rows += found
+                names.append(standing.name)
+                hits = [record.primary_step for record in result.records if record.primary_step is not None]
+                parts.append(f"{standing.name}: {', '.join(f'{step:,}' for step in sorted(hits)) or 'none'}")
+        if target is None or not rows:
+            return NOTHING_TO_SHOW
+        numbers = f"Steps at which runs reached {target.metric} {target.op} {target.value:g}: {'; '.join(parts)}."
+        caption = "A line for each run, up to the dashed target. Point at one, or tap it, to see its seed."
+        spec = specs.runs(rows, target.metric, target.value, _only(looks, names))
+        return self.add(
+            anchor(suite, cell.name, "runs"), spec, f"Single runs: {cell.label}", numbers, caption, pictured=False
+        )
 
     def win_rates(self, suite: SuiteBoard, task: str, shown: Sequence[Standing], looks: Mapping[str, Style]) -> Markup:
         """Win rates on a task with their intervals; nothing while no entry has one."""

@@ -12,7 +12,7 @@ from leaderboard.board.columns import Table, columns_of, explanations
 from leaderboard.board.columns.results import headline_columns
 from leaderboard.board.standings import Board, SuiteBoard
 from leaderboard.board.wording import count_text
-from leaderboard.render.charts.colours import SHOWN, Style, board_styles, shown
+from leaderboard.render.charts.colours import SHOWN, Style, board_styles, shown_standings
 from leaderboard.render.site.figures import Figures
 from leaderboard.render.site.pages import anchor, render, table
 
@@ -46,8 +46,7 @@ def index_page(board: Board) -> tuple[str, dict[str, str]]:
 
 def _suite(suite: SuiteBoard, drawn: Figures, looks: Mapping[str, Style]) -> dict[str, Any]:
     """The parts of a suite's section, by the names that the template has for them."""
-    names = shown([standing.name for standing in suite.standings])
-    few = [standing for standing in suite.standings if standing.name in names]
+    few = shown_standings(suite)
     runs = sum(len(result.records) for standing in suite.standings for result in standing.measured)
     counts = (
         count_text(len(suite.standings), "entry", "entries"),

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -88,6 +89,16 @@ def anchor(*parts: str) -> str:
 def entry_path(suite: str, entry: str) -> str:
     """Path of an entry's page within the site."""
     return f"entries/{anchor(suite, entry)}.html"
+
+
+def cell_path(suite: str, cell: str) -> str:
+    """Path of a cell's page within the site."""
+    return f"cell--{anchor(suite, cell)}.html"
+
+
+def pair_address(suite: str, first: str, second: str) -> str:
+    """Address of two entries side by side, relative to the site."""
+    return f"pairs.html#{'/'.join(quote(part, safe='') for part in (suite, first, second))}"
 
 
 def name(value: object) -> Markup:
@@ -178,6 +189,6 @@ def _environment() -> Environment:
         "json_block": json_block,
     }
     environment.globals |= {
-        "POLICY": POLICY, "anchor": anchor, "link": link, "count_text": count_text
+        "POLICY": POLICY, "anchor": anchor, "cell_path": cell_path, "link": link, "count_text": count_text
     }  # fmt: skip
     return environment

@@ -10,6 +10,7 @@ from pathlib import Path
 from leaderboard.board.standings import Board
 from leaderboard.interruption import Stopped, held
 from leaderboard.render.charts import vega
+from leaderboard.render.charts.colours import board_styles, shown_standings
 from leaderboard.writing import beside, writing
 
 MARK = "assets/site.js"  # a folder with this file is a built site, and may be replaced
@@ -66,20 +67,29 @@ def page_files(board: Board) -> dict[str, bytes]:
         ValueError: see `write_site`.
     """
     # Jinja takes a moment to import, which other commands of the leaderboard need not wait for.
+    from leaderboard.render.site.cell_page import cell_page
+    from leaderboard.render.site.downloads import downloads
     from leaderboard.render.site.entry_page import entry_page
     from leaderboard.render.site.index import index_page
-    from leaderboard.render.site.pages import entry_path
+    from leaderboard.render.site.pages import cell_path, entry_path
+    from leaderboard.render.site.pairs_page import PATH, pairs_page
 
     files: dict[str, bytes] = {}
+    looks = board_styles(board)
     with ThreadPoolExecutor(1) as thread:
         drawn = thread.submit(index_page, board)  # waits for its pictures most of the time
         try:
             for suite in board.suites:
+                for cell in suite.cells:
+                    page = cell_page(suite, cell, shown_standings(suite), looks)
+                    files[cell_path(suite.name, cell.name)] = page.encode()
                 for standing in suite.standings:
                     path = entry_path(suite.name, standing.name)
                     if path in files:
                         raise ValueError(f"suite {suite.name!r} has two entries {standing.name!r} with one page")
                     files[path] = entry_page(suite, standing).encode()
+            files[PATH] = pairs_page(board, looks).encode()
+            files |= downloads(board)
             index, figures = drawn.result()
         except Stopped:
             vega.stop()  # else the thread would draw on

@@ -102,7 +102,7 @@ def write_curves(folder: Path, record: Record) -> Record:
     stairs = np.floor(np.clip(steps / end, 0, 1) * 4) / 4
     loss = chance + (floor - chance) * stairs
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({"step": steps, "loss_nats": loss}), folder / "curves.parquet")
+    pq.write_table(pa.table({"step": steps, "loss_nats": loss, "rows_solved": stairs}), folder / "curves.parquet")
     sha256 = hashlib.sha256((folder / "curves.parquet").read_bytes()).hexdigest()
     curves = {"file": "curves.parquet", "sha256": sha256}
     return Record.model_validate({**dict(record), "curves": curves})

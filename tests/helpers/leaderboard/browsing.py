@@ -67,4 +67,4 @@ class Watch:
         """Nothing was asked of anybody, and nobody complained."""
         self.context.close()
         assert self.requests and all(url.startswith(("file:", "blob:", "data:")) for url in self.requests)
-        assert not self.complaints
+        assert not self.complaints, self.complaints

@@ -38,7 +38,7 @@
 
   async function tables() {
     const { ITable } = await window.itables;
-    for (const table of all("table.data")) {
+    for (const table of all("table.data:not(.plain)")) {
       const rows = table.tBodies[0].rows.length;
       const pageLength = Number(table.dataset.rows);
       const filter = Boolean(table.dataset.filter) || rows > pageLength;
@@ -107,8 +107,11 @@
   async function draw(figure) {
     const canvas = figure.querySelector(".canvas");
     const width = canvas.clientWidth;
-    const spec = { ...themed(page.charts[figure.dataset.chart]) };
-    if (spec.facet) spec.columns = Math.max(1, Math.floor(width / 150));
+    const spec = { ...themed(figure.spec || page.charts[figure.dataset.chart]) };
+    if (spec.facet) {
+      const panel = typeof spec.spec.width === "number" ? spec.spec.width + 45 : 150;
+      spec.columns = Math.max(1, Math.floor(width / panel));
+    }
     const place = document.createElement("div");
     place.className = "vega";
     canvas.append(place);
@@ -145,6 +148,13 @@
       },
       { rootMargin: "300px" },
     );
+    // For pages that make figures of their own, with a specification in `spec`.
+    window.watchChart = (figure) => watcher.observe(figure);
+    window.forgetChart = (figure) => {
+      watcher.unobserve(figure);
+      if (views.has(figure)) views.get(figure).finalize();
+      views.delete(figure);
+    };
     for (const figure of figures) {
       watcher.observe(figure);
       for (const button of all("button.save", figure)) {

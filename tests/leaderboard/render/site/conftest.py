@@ -1,11 +1,19 @@
 """The site of the hostile board, built once for all tests that look at it."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from leaderboard.render.site.site import site_files
 from tests.helpers.leaderboard.boards import hostile_board
+from tests.helpers.leaderboard.browsing import launched
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +36,10 @@ def site(files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> P
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser for the tests of a module."""
+    with launched() as found:
+        yield found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.helpers.leaderboard.boards import HOSTILE
-from tests.helpers.leaderboard.browsing import Watch, launched
+from tests.helpers.leaderboard.browsing import Watch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.process]
 OVERVIEW = "#overview--lite"
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as found:
-        yield found
 
 
 @pytest.fixture
