@@ -1,4 +1,4 @@
-"""Command line: `python -m leaderboard show | build | check | compare | validate | submit | schema`.
+"""Command line: `python -m leaderboard show | build | check | compare | tuning | validate | submit | schema`.
 
 Exit codes: 0 all well; 1 done, but something is broken or refused; 2 nothing could be done, for the reason in one line
 on standard error; 130 after Ctrl-C, 143 after SIGTERM. `check` has its own.
@@ -22,6 +22,7 @@ COMMANDS = {
     "build": "write the table, the figures and the site",
     "check": "new records against committed ones: a verdict for CI",
     "compare": "two entries: win rates, verdicts, and times cell by cell",
+    "tuning": "the best learning rates, and whether those tried bracket them",
     "submit": "gather a sweep's records into an entry",
     "validate": "check entries before anyone believes them",
 }

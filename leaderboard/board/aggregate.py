@@ -12,9 +12,11 @@ from leaderboard.entries.reading import Entry, Results, RunRecord
 from leaderboard.records.record import FINAL_STATUSES, Record
 from leaderboard.statistics.head_to_head import ComparedCell, HeadToHead, head_to_head, is_ahead, is_ahead_in
 from leaderboard.statistics.survival import earliest_per_seed
+from leaderboard.statistics.tried_rates import tried_rates
 from leaderboard.statistics.win_rate import MIN_SEEDS_ONE_CELL
 from leaderboard.statistics.win_rate_verdict import MIN_SEEDS
 
+TUNING = "_tuning"  # a suite's tuning is a suite of this name: lite_tuning
 Arm = Mapping[str, Sequence[Record]]  # runs of one entry that have an outcome, by cell
 
 
@@ -30,6 +32,10 @@ def build_board(results: Results) -> Board:
     return Board(
         suites=tuple(_suite(name, [entry for entry in results.entries if entry.suite == name]) for name in suites),
         others=tuple(others.summarise(run.record for run in results.others)),
+        tuning={
+            suite: tried_rates(run.record for run in results.others if run.record.suite == f"{suite}{TUNING}")
+            for suite in suites
+        },
     )
 
 

@@ -6,13 +6,15 @@ suite; a result is one entry in a cell. The reference is the suite's `transforme
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from leaderboard.entries.entry_file import EntryFile
 from leaderboard.records.record import Record
 from leaderboard.statistics.head_to_head import ComparedCell, HeadToHead
 from leaderboard.statistics.survival import Median, SurvivalCurve
+from leaderboard.statistics.tried_rates import TriedRate
 from leaderboard.statistics.win_rate_verdict import WinRateVerdict
 
 REFERENCE = "transformer"
@@ -213,7 +215,11 @@ class SuiteBoard:
 
 @dataclass(frozen=True)
 class Board:
-    """All suites. `others` are rows of records that belong to no entry (figures, tuning): shown, never ranked."""
+    """All suites. `others` are rows of records that belong to no entry (figures, tuning): shown, never ranked.
+
+    `tuning` holds the learning rates that were tried, by the name of the suite that they were tried for.
+    """
 
     suites: tuple[SuiteBoard, ...]
     others: tuple[SummaryRow, ...]
+    tuning: Mapping[str, Sequence[TriedRate]] = field(default_factory=dict)

@@ -320,6 +320,9 @@ KINDS = {
     "python -m leaderboard show": Kind(leaderboard_command(), "committed records stand in for those of a sweep"),
     "python -m leaderboard compare": Kind(leaderboard_command()),
     "python -m leaderboard schema": Kind(leaderboard_command()),
+    "python -m leaderboard tuning": Kind(
+        leaderboard_command(codes=(0, 1)), "committed records stand in for those of a sweep"
+    ),
     "python -m leaderboard check": Kind(
         leaderboard_command(codes=EXIT.values()), "committed records stand in for those of a sweep"
     ),

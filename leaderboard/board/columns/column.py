@@ -27,6 +27,7 @@ class Table(Enum):
     OTHERS = "records by task, architecture and protocol: SummaryRow"
     RUNS = "the runs of an entry, on its page: RunRow"
     PAIRS = "two entries, by cell: ComparedCell"
+    TUNING = "learning rates that were tried: TriedRate"
 
 
 class Name(str):

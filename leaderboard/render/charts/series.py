@@ -13,6 +13,7 @@ from leaderboard.board.wording import NOTHING, typeset, win_rate_text
 from leaderboard.records.bounded import MAX_CURVES_BYTES, read_bytes
 from leaderboard.records.record import Record
 from leaderboard.statistics.survival import sample
+from leaderboard.statistics.tried_rates import TriedRate
 
 Row = dict[str, Any]
 MAX_ROWS = 1_000_000
@@ -158,6 +159,15 @@ def win_rates(task: str, standings: Sequence[Standing]) -> list[Row]:
             rate = rounded(found.win_rate.estimate)
             rows.append({"entry": standing.name, "rate": rate, "low": low, "high": high, "text": text})
     return rows
+
+
+def tuning(tried: Sequence[TriedRate]) -> list[Row]:
+    """Share solved and mean time in budgets at each learning rate, by task, each as a row with `what` and `value`."""
+    return [
+        {"task": row.task, "rate": row.learning_rate, "what": what, "value": rounded(value), "best": row.best}
+        for row in tried
+        for what, value in (("share solved", row.n_solved / row.n), ("time in budgets", row.time))
+    ]
 
 
 def difficulty(suite: SuiteBoard, standings: Sequence[Standing]) -> list[Row]:

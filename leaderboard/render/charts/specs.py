@@ -57,6 +57,11 @@ def heat_maps(rows: Sequence[Row], entries: Sequence[str]) -> Spec:
     return _filled("heat_maps", {}, {"cells": rows}, entries=list(entries))
 
 
+def tuning(rows: Sequence[Row]) -> Spec:
+    """Share solved, and time in budgets, against the learning rate, a line for each task."""
+    return _filled("tuning", {}, {"rates": rows})
+
+
 def runs(rows: Sequence[Row], metric: str, target: float, looks: Mapping[str, Style]) -> Spec:
     """The metric of the target against step, a panel for each entry and a line for each run."""
     words = {"rows_solved": "share of rows solved", "accuracy_second_half": "accuracy, second half of the states"}

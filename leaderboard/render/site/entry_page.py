@@ -16,13 +16,20 @@ from leaderboard.board.wording import NOTHING, typeset, win_rate_text
 from leaderboard.render.charts.colours import LIGHT, Style
 from leaderboard.render.site.figures import Figures
 from leaderboard.render.site.pages import pair_address, render, table
+from leaderboard.statistics.tried_rates import TriedRate
 
 ENTRY_LOOK, REFERENCE_LOOK = Style(LIGHT[1], (1, 0)), Style(LIGHT[0], (1, 0))
 COSTS = ("parameters", "state", "FLOPs per token")  # columns that the configuration names, too
 
 
-def entry_page(suite: SuiteBoard, standing: Standing) -> str:
-    """The page of one entry in one suite."""
+def entry_page(suite: SuiteBoard, standing: Standing, tried: Sequence[TriedRate] = ()) -> str:
+    """The page of one entry in one suite.
+
+    Args:
+        tried: learning rates that were tried for the suite, of all architectures.
+    """
+    architecture = standing.name if standing.entry is None else standing.entry.architecture
+    tried = [row for row in tried if row.architecture == architecture]
     drawn = Figures()
     rows = [CellRow(standing, cell) for cell in suite.cells]
     ran = [row for row in rows if row.measured]
@@ -43,6 +50,10 @@ def entry_page(suite: SuiteBoard, standing: Standing) -> str:
         commands=_commands(standing, ran),
         results=table("results", results_caption, columns_of(Table.RESULTS, "html"), rows),
         figures=figures,
+        tuning=drawn.tuning(suite.name, standing.name, tried),
+        rates=table("rates", f"Learning rates tried for {title}", columns_of(Table.TUNING, "html")[1:], tried)
+        if tried
+        else "",
         configuration=_configuration(title, ran),
         runs=table("runs", f"Every run of {title}", columns_of(Table.RUNS, "html"), runs, filtered=True),
         data=drawn.data,

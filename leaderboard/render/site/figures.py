@@ -15,6 +15,7 @@ from leaderboard.render.charts.colours import DARK_OF, Style
 from leaderboard.render.charts.pictures import picture
 from leaderboard.render.charts.specs import Spec
 from leaderboard.render.site.pages import anchor, render
+from leaderboard.statistics.tried_rates import TriedRate
 
 NOTHING_TO_SHOW = Markup("")
 
@@ -131,6 +132,20 @@ class Figures:
         return self.add(
             anchor(suite, cell.name, "runs"), spec, f"Single runs: {cell.label}", numbers, caption, pictured=False
         )
+
+    def tuning(self, suite: str, entry: str, tried: Sequence[TriedRate]) -> Markup:
+        """What each learning rate that was tried gave; nothing where none is known."""
+        if not tried:
+            return NOTHING_TO_SHOW
+        numbers = "; ".join(
+            f"{row.task} at {row.learning_rate:g}: {row.n_solved} of {row.n} solved, {row.time:.2f} of the budget"
+            + (", the best" if row.best else "")
+            for row in tried
+        )
+        caption = "Seeds of the tuning alone. A large dot marks the best rate: the one with the least mean time."
+        spec = specs.tuning(series.tuning(tried))
+        title = "Learning rates that were tried"
+        return self.add(anchor(suite, entry, "tuning"), spec, title, f"{numbers}.", caption, pictured=False)
 
     def win_rates(self, suite: SuiteBoard, task: str, shown: Sequence[Standing], looks: Mapping[str, Style]) -> Markup:
         """Win rates on a task with their intervals; nothing while no entry has one."""

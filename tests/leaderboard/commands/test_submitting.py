@@ -29,7 +29,7 @@ def commands(text: str) -> list[list[str]]:
 def test_every_command_is_there(text: str) -> None:
     said = [tuple(words[2:4]) for words in commands(text) if words[:2] == ["python", "-m"]]
     assert len(said) == len(commands(text)) - 1  # all but setting up
-    assert [name for room, name in said if room == "leaderboard"] == ["show", "check", "submit", "validate"]
+    assert [name for room, name in said if room == "leaderboard"] == ["tuning", "check", "submit", "validate"]
     assert {name for room, name in said if room == "benchmark"} == {"new", "check", "sweep"} <= set(COMMANDS)
 
 
@@ -38,7 +38,7 @@ def test_the_options_of_submit(text: str, capsys: pytest.CaptureFixture[str]) ->
     submit.add_arguments(parser)
     (words,) = (words[4:] for words in commands(text) if words[3:4] == ["submit"])
     options = parser.parse_args(words)
-    assert (str(options.runs), options.name, options.tuning_trials) == ("../runs", "my_model", 12)
+    assert (str(options.runs), options.name, options.tuning_trials) == ("../runs", "my_model", 32)
     assert f"`python -m leaderboard submit {options.runs} --name {options.name}`" in " ".join(text.split())
     for name in ("submit", "validate", "check"):
         with pytest.raises(SystemExit) as end:

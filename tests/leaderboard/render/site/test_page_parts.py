@@ -14,6 +14,7 @@ from leaderboard.board.columns import Column, Name
 from leaderboard.render.charts import colours, series
 from leaderboard.render.site import pages
 from leaderboard.render.site.entry_page import entry_page
+from leaderboard.statistics.tried_rates import tried_rates
 from tests.helpers.leaderboard.boards import CELLS, result_of, suite_of, suite_records
 from tests.helpers.leaderboard.records import run_of
 
@@ -148,6 +149,26 @@ def test_colours_stand_out_and_keep_apart_for_everybody(palette: tuple[str, ...]
     for how, matrix in SEEN.items():
         seen = [_oklab(np.array(matrix) @ _linear(colour)) for colour in palette]
         assert min(float(np.linalg.norm(a - b)) for a, b in combinations(seen, 2)) > 0.09, how
+
+
+def test_the_tuning_stands_on_the_page_of_its_architecture(tmp_path: Path) -> None:
+    records = [run_of("solved", cell="a")]
+    suite = suite_of("lite", {"transformer": records}, tmp_path)
+    rates = [1e-3, 3e-3]
+    runs = [
+        run_of("solved", 1000, step, **{"optimizer": {"lr": rate}})
+        for rate, step in zip(rates, (600, 200), strict=True)
+    ]
+    tried = tried_rates(
+        [*runs, run_of("solved", 1000, 200, **{"architecture.name": "mamba", "optimizer": {"lr": 0.5}})]
+    )
+    page = entry_page(suite, suite.standings[0], tried)
+    text = re.sub(r"<[^>]*>", " ", page)
+    assert re.search(r"lm\s+0.001\s+1/1\s+0.575", text) and re.search(
+        r"lm\s+0.003\s+1/1\s+0.175\s+best, at an end", text
+    )
+    assert 'data-chart="lite--transformer--tuning"' in page and "0.5 " not in text
+    assert "Tuning</h2>" not in entry_page(suite, suite.standings[0])
 
 
 def test_the_configuration_says_which_backend_ran(tmp_path: Path) -> None:
