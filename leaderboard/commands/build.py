@@ -147,16 +147,23 @@ def _check(board: Board, texts: dict[Path, str], stale: list[Path], site: Path) 
         from leaderboard.render.site.site import site_files
 
         there: dict[Path, bytes | None] = dict.fromkeys(path for path in site.rglob("*") if path.is_file())
-        there |= {site / name: content for name, content in site_files(board).items()}
+        made = site_files(board)
+        # A PDF has other bytes each time: it is made of the SVG beside it.
+        made |= {name: _read(site / name) or made[name] for name in made if name.endswith(".pdf")}
+        there |= {site / name: content for name, content in made.items()}
         wanted |= dict(sorted(there.items()))
     code = 0
     for path, content in wanted.items():
-        old = path.read_bytes() if path.is_file() else None
+        old = _read(path)
         if old != content:
             what = "missing" if old is None else "left over" if content is None else "out of date"
             print(f"{path}: {what}, run python -m leaderboard build")
             code = 1
     return code
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 def _write(board: Board, texts: dict[Path, str], stale: list[Path], site: Path) -> None:

@@ -1,8 +1,10 @@
-"""The charts as SVG files: for those without scripts, for papers and slides."""
+"""The charts as SVG and PDF files: for those without scripts, for papers and slides."""
 
 from __future__ import annotations
 
+import json
 import re
+from functools import lru_cache
 
 from leaderboard.render.charts import vega
 from leaderboard.render.charts.colours import MUTED
@@ -18,7 +20,12 @@ def picture(spec: Spec, title: str) -> str:
     Raises:
         ValueError: Vega-Lite cannot draw it.
     """
-    svg = vega.draw(static(spec, title))
+    return _drawn(json.dumps(static(spec, title), sort_keys=True))
+
+
+@lru_cache(maxsize=256)  # a chart may stand on two pages
+def _drawn(chart: str) -> str:
+    svg = vega.draw(json.loads(chart))
     numbers: dict[str, str] = {}  # the converter numbers on from one picture to the next
 
     def again(match: re.Match[str]) -> str:

@@ -6,6 +6,7 @@ The process starts when it is first needed, or sooner with `prepare`: it is read
 from __future__ import annotations
 
 import atexit
+import base64
 import json
 import subprocess
 import sys
@@ -33,6 +34,15 @@ def draw(spec: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> st
         ValueError: one line, when it cannot be drawn.
     """
     return _worker().draw(spec, config)
+
+
+def pdf(svg: str) -> bytes:
+    """The PDF of an SVG of `draw`. Its bytes differ from time to time: fonts stand in it in any order.
+
+    Raises:
+        ValueError: one line, when it cannot be made.
+    """
+    return base64.b64decode(_worker().ask({"pdf": svg}))
 
 
 def bundle() -> str:
@@ -86,11 +96,15 @@ class Worker:
 
     def draw(self, spec: Mapping[str, Any], config: Mapping[str, Any] | None = None) -> str:
         """See the function `draw`."""
+        return self.ask({"draw": spec, "config": config})
+
+    def ask(self, request: Mapping[str, Any]) -> str:
+        """The answer to a request of `vega_worker`."""
         with self._lock:
             # One answer at a time: two processes that write to each other while neither reads would wait for ever.
             if self._is_prepared:
                 self.bundle()
-            self._send({"draw": spec, "config": config})
+            self._send(request)
             return self._receive()
 
     def kill(self) -> None:

@@ -1,11 +1,13 @@
 """The process behind `leaderboard.render.charts.vega`: draws charts, and makes the bundle.
 
 Standard input and output hold one JSON object per line, in the same order: {"draw": specification, "config":
-configuration} or {"bundle": true} is answered by {"done": text} or {"error": reason}. It ends with its input.
+configuration}, {"pdf": SVG} (answered in base64) or {"bundle": true} is answered by {"done": text} or {"error":
+reason}. It ends with its input.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -33,6 +35,8 @@ def _answer(request: dict[str, Any]) -> str:
     if "bundle" in request:
         bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub lacks the default
         return bundle
+    if "pdf" in request:
+        return base64.b64encode(vl_convert.svg_to_pdf(request["pdf"])).decode()
     svg: str = vl_convert.vegalite_to_svg(request["draw"], config=request["config"])
     return svg
 

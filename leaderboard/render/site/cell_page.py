@@ -13,8 +13,10 @@ from leaderboard.render.site.figures import Figures
 from leaderboard.render.site.pages import anchor, render, table
 
 
-def cell_page(suite: SuiteBoard, cell: BoardCell, shown: Sequence[Standing], looks: Mapping[str, Style]) -> str:
-    """The page of one cell.
+def cell_page(
+    suite: SuiteBoard, cell: BoardCell, shown: Sequence[Standing], looks: Mapping[str, Style]
+) -> tuple[str, dict[str, bytes]]:
+    """The page of one cell, and its pictures by file name.
 
     Args:
         shown: entries that charts show.
@@ -26,10 +28,10 @@ def cell_page(suite: SuiteBoard, cell: BoardCell, shown: Sequence[Standing], loo
     drawn = Figures()
     figures = [
         drawn.runs(suite.name, cell, shown, looks),
-        drawn.emergence(suite.name, cell, shown, looks, pictured=False),
-        drawn.loss(suite.name, cell, shown, looks, pictured=False),
+        drawn.emergence(suite.name, cell, shown, looks),
+        drawn.loss(suite.name, cell, shown, looks),
     ]
-    return render(
+    page = render(
         "cell.html",
         title=f"{cell.label} of {suite.name} - Emergence Benchmark",
         description=f"Every entry and every run in the cell {cell.name} of {suite.name}",
@@ -47,3 +49,4 @@ def cell_page(suite: SuiteBoard, cell: BoardCell, shown: Sequence[Standing], loo
         figures=Markup("\n").join(figures[1:]),
         data=drawn.data,
     )
+    return page, drawn.pictures

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from leaderboard.board.standings import REFERENCE, BoardCell, Standing, SuiteBoard
 from leaderboard.board.wording import count_text, median_text, typeset
-from leaderboard.render.charts import series, specs
+from leaderboard.render.charts import series, specs, vega
 from leaderboard.render.charts.colours import DARK_OF, Style
 from leaderboard.render.charts.pictures import picture
 from leaderboard.render.charts.specs import Spec
@@ -26,11 +26,11 @@ class Figures:
 
     Attributes:
         specs: by id, for the page's data.
-        svgs: pictures by file name, for the folder `figures/`; a page without pictures of its own has none.
+        pictures: SVG and PDF by file name, for the folder `figures/`; a page without pictures of its own has none.
     """
 
     specs: dict[str, Spec] = field(default_factory=dict)
-    svgs: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def data(self) -> dict[str, object]:
@@ -49,7 +49,8 @@ class Figures:
         self.specs[figure_id] = {**spec, "description": f"{title}. {numbers}"}
         size = None
         if pictured:
-            svg = self.svgs[f"{figure_id}.svg"] = picture(spec, title)
+            svg = picture(spec, title)
+            self.pictures |= {f"{figure_id}.svg": svg.encode(), f"{figure_id}.pdf": vega.pdf(svg)}
             size = _size(svg)
         return render("figure.html", figure_id=figure_id, title=title, numbers=numbers, caption=caption, size=size)
 
@@ -129,9 +130,7 @@ class Figures:
         numbers = f"Steps at which runs reached {target.metric} {target.op} {target.value:g}: {'; '.join(parts)}."
         caption = "A line for each run, up to the dashed target. Point at one, or tap it, to see its seed."
         spec = specs.runs(rows, target.metric, target.value, _only(looks, names))
-        return self.add(
-            anchor(suite, cell.name, "runs"), spec, f"Single runs: {cell.label}", numbers, caption, pictured=False
-        )
+        return self.add(anchor(suite, cell.name, "runs"), spec, f"Single runs: {cell.label}", numbers, caption)
 
     def tuning(self, suite: str, entry: str, tried: Sequence[TriedRate]) -> Markup:
         """What each learning rate that was tried gave; nothing where none is known."""

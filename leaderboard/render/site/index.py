@@ -20,7 +20,7 @@ TITLE = "Emergence Benchmark: leaderboard"
 LEAD = "How fast, and how reliably over seeds, does a sequence architecture learn the attention pattern of its task?"
 
 
-def index_page(board: Board) -> tuple[str, dict[str, str]]:
+def index_page(board: Board) -> tuple[str, dict[str, bytes]]:
     """The page, and its pictures by file name.
 
     Raises:
@@ -41,7 +41,7 @@ def index_page(board: Board) -> tuple[str, dict[str, str]]:
         others=others,
         data=drawn.data,
     )
-    return page, drawn.svgs
+    return page, drawn.pictures
 
 
 def _suite(suite: SuiteBoard, drawn: Figures, looks: Mapping[str, Style]) -> dict[str, Any]:

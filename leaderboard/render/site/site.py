@@ -19,7 +19,7 @@ MARK = "assets/site.js"  # a folder with this file is a built site, and may be r
 def write_site(board: Board, folder: Path) -> None:
     """Write index.html, one page per entry, figures and scripts into `folder`; what an older build left there goes.
 
-    The same board gives the same bytes. An error leaves the folder as it was.
+    The same board gives the same bytes, but for PDF files. An error leaves the folder as it was.
 
     Raises:
         ValueError: one line, when `folder` holds something that is not a built site, two entries would share a page,
@@ -75,14 +75,16 @@ def page_files(board: Board) -> dict[str, bytes]:
     from leaderboard.render.site.pairs_page import PATH, pairs_page
 
     files: dict[str, bytes] = {}
+    pictures: dict[str, bytes] = {}
     looks = board_styles(board)
     with ThreadPoolExecutor(1) as thread:
         drawn = thread.submit(index_page, board)  # waits for its pictures most of the time
         try:
             for suite in board.suites:
                 for cell in suite.cells:
-                    page = cell_page(suite, cell, shown_standings(suite), looks)
+                    page, figures = cell_page(suite, cell, shown_standings(suite), looks)
                     files[cell_path(suite.name, cell.name)] = page.encode()
+                    pictures |= figures
                 for standing in suite.standings:
                     path = entry_path(suite.name, standing.name)
                     if path in files:
@@ -94,5 +96,5 @@ def page_files(board: Board) -> dict[str, bytes]:
         except Stopped:
             vega.stop()  # else the thread would draw on
             raise
-    pictures = {f"figures/{name}": svg.encode() for name, svg in figures.items()}
-    return {"index.html": index.encode(), **pictures, **files}
+    drawn_files = {f"figures/{name}": content for name, content in {**pictures, **figures}.items()}
+    return {"index.html": index.encode(), **drawn_files, **files}
