@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from leaderboard.records.record import Record
 from leaderboard.statistics.comparison import outcomes
 from leaderboard.statistics.finish import finishes
 from leaderboard.statistics.survival import earliest_per_seed
 from leaderboard.statistics.time_ratio import Ratio, time_ratio
-from leaderboard.statistics.win_rate import CellRuns, cell_win_rate, overall, task_win_rate
+from leaderboard.statistics.win_rate import MIN_SEEDS_ONE_CELL, CellRuns, cell_win_rate, overall, task_win_rate
 from leaderboard.statistics.win_rate_verdict import LEVEL, MIN_SEEDS, CellWinRateVerdict, WinRateVerdict, judge
 
 MIN_SHARE_SOLVED = 0.5  # of either side, for a ratio of times
@@ -147,3 +148,27 @@ def difference(reference: Iterable[Record], new: Iterable[Record]) -> str | None
     if key == "targets":
         return "the targets differ"
     return f"{key} is {sides[1].get(key)}, the reference has {sides[0].get(key)}"
+
+
+def told_apart(arms: Sequence[Mapping[str, Sequence[Record]]], seeds: int = MIN_SEEDS_ONE_CELL) -> dict[str, list[int]]:
+    """Of how many pairs of arms a task tells which is better at 1 %, and the number of pairs, by task.
+
+    Args:
+        arms: records of each by cell.
+        seeds: number of runs of each in a cell that count, the lowest seeds; arms that have fewer are left out.
+    """
+    kept = []
+    for arm in arms:
+        in_order = {
+            cell: sorted(earliest_per_seed(runs), key=lambda run: run.seeds.init_seed) for cell, runs in arm.items()
+        }
+        first = {cell: runs[:seeds] for cell, runs in in_order.items()}
+        if min(map(len, first.values()), default=0) == seeds:
+            kept.append(first)
+    found: dict[str, list[int]] = {}
+    for one, other in combinations(kept, 2):
+        for task, cells in runs_by_task(one, other)[0].items():
+            counts = found.setdefault(task, [0, 0])
+            counts[0] += task_win_rate(list(cells.values())).p() < LEVEL
+            counts[1] += 1
+    return found

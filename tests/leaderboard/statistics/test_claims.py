@@ -8,6 +8,7 @@ import pytest
 from leaderboard.records.fields import Hit
 from leaderboard.records.record import Record
 from leaderboard.records.record_files import find_records
+from leaderboard.statistics.head_to_head import told_apart
 from leaderboard.statistics.verdict import compare
 
 Arm = Mapping[str, Sequence[Record]]
@@ -57,3 +58,13 @@ def test_a_slowed_copy(reference: Arm) -> None:
     first, second = taken(reference, slice(0, None, 2)), taken(reference, slice(1, None, 2), 2.0)
     assert compare(first, second).kind == "regressed"
     assert compare(second, first).kind == "better"
+
+
+def test_pairs_told_apart(reference: Arm) -> None:
+    """The copy at thrice the steps is told from its original at least, and halves never; five seeds say nothing."""
+    arms = [taken(reference, slice(0, 10)), taken(reference, slice(10, 20)), taken(reference, slice(0, 10), 3.0)]
+    found = told_apart(arms)
+    assert {n for _, n in found.values()} == {3}
+    assert all(1 <= count <= 2 for count, _ in found.values())
+    assert all(count == 0 for count, _ in told_apart(arms[:2]).values())
+    assert told_apart([taken(reference, slice(0, 5)), *arms[1:2]]) == {}
