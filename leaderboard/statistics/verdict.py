@@ -1,7 +1,7 @@
 """The verdict on a new arm against a reference over a whole suite: what the gate says.
 
-A pure function of records. Each task has a verdict of its own (`win_rate_verdict`), and an order of these is the
-suite's: `mixed` where tasks contradict each other, or one is mixed in itself; `regressed` where one is worse; `better`
+A pure function of records. Each task has a verdict of its own (`win_rate_verdict`), and the suite's follows from these:
+`mixed` where tasks contradict each other, or one is mixed in itself; `regressed` where one is worse; `better`
 where one is better and none is worse; `same` where all are the same; `needs-seeds` where nothing can be said. Runs of
 different protocols are `not-comparable`.
 

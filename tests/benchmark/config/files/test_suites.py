@@ -11,6 +11,7 @@ from benchmark.sweeps.plan import make_plan
 from datamodules.automata.cellular_automata import CellularAutomata
 from leaderboard.records.record import Record
 from leaderboard.records.record_files import find_records
+from leaderboard.statistics.tried_rates import tried_rates
 
 NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
 
@@ -103,3 +104,16 @@ def test_every_architecture_can_be_set_up(suite: str, cell: str) -> None:
         assert entry.identity.optimizer["lr"] == asked
         assert entry.identity.architecture.config["d_model"] == content.cells[cell].model["d_model"]
         assert entry.identity.protocol.max_steps == content.cells[cell].protocol["max_steps"]
+
+
+def test_the_rates_that_were_tried_bracket_the_best_of_each_architecture(repository: Path) -> None:
+    """Of the second edition: no best rate lies at an end, and every rate was tried on four seeds, from 1000 on."""
+    found = find_records(repository / "leaderboard" / "results" / "tuning" / "lite_tuning")
+    records = [record for _, record in found if isinstance(record, Record)]
+    assert {record.seeds.init_seed for record in records} == {1000, 1001, 1002, 1003}
+    rows = tried_rates(records)
+    assert {row.n for row in rows} == {4} and not [row for row in rows if row.at_end]
+    listed = load_suite("configs/tuning/lite_tuning.yaml")[1].architectures
+    assert [(row.architecture, row.task) for row in rows if row.best] == sorted(
+        ((name, task) for name in listed for task in ("ca", "lm")), key=lambda pair: (pair[1], pair[0])
+    )
