@@ -98,7 +98,7 @@ def _plain(table: Any, states: tuple[int, int] | None) -> dict[str, Any]:
 
     of_lists: dict[str, Any] = {}
     for name in table.column_names:
-        if table[name].null_count:
+        if table[name].null_count and name in ("step", BY_POSITION, PARTS):
             return {"problem": [name, "column has empty values"]}
         if name not in (BY_POSITION, PARTS):
             continue
@@ -106,12 +106,19 @@ def _plain(table: Any, states: tuple[int, int] | None) -> dict[str, Any]:
         if len(lists.values) > MAX_VALUES:
             return {"problem": ["curves", f"has more than {MAX_VALUES:,} values, unlike its own description says"]}
         length, values = len(lists[0]), lists.flatten()
-        if values.null_count or not length or {len(row) for row in lists} != {length}:
+        if (values.null_count and name == PARTS) or not length or {len(row) for row in lists} != {length}:
             return {"problem": [name, "rows must be lists of one and the same length, without empty values"]}
-        of_lists[name] = values.to_numpy(zero_copy_only=False).reshape(-1, length)
+        of_lists[name] = (
+            (values if name == PARTS else values.fill_null(math.nan)).to_numpy(zero_copy_only=False).reshape(-1, length)
+        )
     rows = of_lists[BY_POSITION]
     length = rows.shape[1]
-    columns = {name: table[name].to_pylist() for name in table.column_names if name not in of_lists}
+    # The loss of a run that diverged is NaN, which pandas writes as an empty value.
+    columns = {
+        name: [math.nan if value is None else value for value in table[name].to_pylist()]
+        for name in table.column_names
+        if name not in of_lists
+    }
     found = {"columns": columns, "n_positions": length, "position_means": _means(rows)}
     found["parts"] = [
         "".join("01"[solved] for solved in row) for row in of_lists.get(PARTS, np.zeros((0, 0), int)).tolist()

@@ -60,9 +60,9 @@ def with_value(row: int, name: str, value: Any) -> Callable[[Rows], Rows]:
         (with_value(6, "rows_solved", 0.49), "hits.rows_50: is 300 after 250, the curves give 350 after 300"),
         (with_value(7, "rows_solved", 0.49), "hits.rows_50: is 300 after 250, the curves give 400 after 350"),
         (with_value(-2, "rows_solved", 0.9), "hits.rows_100: is 600 after 550, the curves give None after None"),
-        (with_value(3, "accuracy", None), "accuracy: column has empty values"),
+        (with_value(3, "accuracy", None), "curves: hold a value at step 150 that is not finite"),
         (with_value(3, "loss_by_position_nats", [0.7] * 30), "loss_by_position_nats: rows must be lists of one"),
-        (with_value(3, "loss_by_position_nats", [None] * 31), "loss_by_position_nats: rows must be lists of one"),
+        (with_value(3, "loss_by_position_nats", [None] * 31), "curves: hold a value at step 150 that is not finite"),
         (lambda rows: rows + [{**rows[-1], "step": 50 * k} for k in range(14, 40)], "curves: has 40 rows, must have 1"),
     ],
 )

@@ -13,7 +13,7 @@ from tests.helpers.runs import CA, LM, fit_command
 
 
 @pytest.mark.train
-@pytest.mark.parametrize(("settings", "headline"), [(LM, "rows solved"), (CA, "accuracy")])
+@pytest.mark.parametrize(("settings", "headline"), [(LM, "rows solved"), (CA, "accuracy second half")])
 def test_a_terminal_shows_loss_headline_speed_and_time_left(
     settings: list[str], headline: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
