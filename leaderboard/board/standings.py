@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from leaderboard.entries.entry_file import EntryFile
-from leaderboard.records.record import Record
+from leaderboard.records.record import FINAL_STATUSES, Record
 from leaderboard.statistics.head_to_head import ComparedCell, HeadToHead
 from leaderboard.statistics.survival import Median, SurvivalCurve
 from leaderboard.statistics.tried_rates import TriedRate
@@ -146,6 +146,15 @@ class Standing:
     def task(self, name: str) -> WinRateVerdict | None:
         """The verdict on a task against the reference; None where there is none."""
         return None if self.against is None else self.against.tasks.get(name)
+
+    @property
+    def outcomes(self) -> dict[str, list[Record]]:
+        """The runs that have an outcome, by cell; cells without one are left out."""
+        kept = {
+            result.cell: [record for record in result.records if record.status in FINAL_STATUSES]
+            for result in self.measured
+        }
+        return {cell: records for cell, records in kept.items() if records}
 
     @property
     def overall(self) -> float | None:

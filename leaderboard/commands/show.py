@@ -24,20 +24,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("json", "markdown", "csv", "latex"), help="default: a table for the eye")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Print the table of all records at or below the paths; problems go to stderr, one line each."""
+def read_and_complain(paths: Sequence[Path]) -> tuple[list[Record], int]:
+    """The records at or below the paths, each once, and the number of broken ones: these go to stderr, a line each."""
     records: dict[Path, Record] = {}  # by resolved path, so that overlapping arguments count a run once
     failures = 0
-    for path in options.paths:
+    for path in paths:
         for file, found in find_records(path):
             if isinstance(found, Record):
                 records[file.resolve()] = found
             else:
                 failures += 1
                 print(f"broken record: {shown(str(found))}", file=sys.stderr)
+    return list(records.values()), failures
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table of all records at or below the paths."""
+    records, failures = read_and_complain(options.paths)
     if not records:
         raise ValueError(f"no {'valid ' if failures else ''}record found in {', '.join(map(str, options.paths))}")
-    rows = summarise(records.values())
+    rows = summarise(records)
     if options.format is None and sys.stdout.isatty():
         text.print_summaries(rows)
     else:

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 from leaderboard.board.columns import Table, columns_of
+from leaderboard.commands.show import read_and_complain
 from leaderboard.records.plain_text import shown
-from leaderboard.records.record import Record
-from leaderboard.records.record_files import find_records
 from leaderboard.render import csv_file, latex, markdown, text
 from leaderboard.statistics.tried_rates import tried_rates
 
@@ -25,17 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what each rate gave; returns 1 if a best rate lies at an end of those tried, or a record is broken."""
-    records: dict[Path, Record] = {}
-    failures = 0
-    for path in options.paths:
-        for file, found in find_records(path):
-            if isinstance(found, Record):
-                records[file.resolve()] = found
-            else:
-                failures += 1
-                print(f"broken record: {shown(str(found))}", file=sys.stderr)
-    rows = tried_rates(records.values())
+    """Print share solved and mean time at each rate; returns 1 if a best one lies at an end, or a record is broken."""
+    records, failures = read_and_complain(options.paths)
+    rows = tried_rates(records)
     if not rows:
         raise ValueError(f"no record with an outcome and a learning rate in {', '.join(map(str, options.paths))}")
     columns = columns_of(Table.TUNING, options.format)

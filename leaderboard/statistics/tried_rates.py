@@ -42,7 +42,7 @@ class TriedRate:
 
 
 def tried_rates(records: Iterable[Record]) -> list[TriedRate]:
-    """What each rate gave, by task, architecture and rate; runs without an outcome or a rate are left out."""
+    """Merits of the rates in the order of task, architecture and rate, from runs that have an outcome and a rate."""
     groups: dict[tuple[str, str], dict[float, list[Record]]] = {}
     for record in records:
         rate = record.optimizer.get("lr")

@@ -6,6 +6,7 @@ standing has several, a row of a cell or of other records has one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -72,7 +73,14 @@ def _task_column(task: str) -> Column:
         found = row.task(task)
         return None if found is None else found.win_rate.estimate
 
-    return Column(Name(f"win rate on {task}"), text, {HEADLINE: 3}, number=number, style=lambda row: "headline")
+    title = f"win rate on {task}"
+    return Column(
+        title if re.fullmatch(r"[a-z0-9_]+", task) else Name(title),
+        text,
+        {HEADLINE: 3},
+        number=number,
+        style=lambda row: "headline",
+    )
 
 
 def _verdict_text(verdict: WinRateVerdict | CellWinRateVerdict | None) -> str:

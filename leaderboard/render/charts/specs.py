@@ -97,7 +97,7 @@ def _filled(name: str, looks: Mapping[str, Style], data: Mapping[str, Sequence[R
         "ink": LIGHT[0],
         "muted": MUTED,
         "is_reference": f"datum.entry === '{REFERENCE}'",
-        "ahead": f"share of pairs of runs ahead of the {REFERENCE}",
+        "ahead": f"pairs ahead of the {REFERENCE}",
         **values,
     }
 

@@ -80,14 +80,7 @@ class Figures:
         numbers = "; ".join(parts) + "." if parts else "No run has an outcome."
         return self.add(anchor(suite, cell.name, "solved"), spec, f"Solved: {cell.label}", numbers, caption, pictured)
 
-    def loss(
-        self,
-        suite: str,
-        cell: BoardCell,
-        shown: Sequence[Standing],
-        looks: Mapping[str, Style],
-        pictured: bool = True,
-    ) -> Markup:
+    def loss(self, suite: str, cell: BoardCell, shown: Sequence[Standing], looks: Mapping[str, Style]) -> Markup:
         """The loss of one run per entry; nothing where no run has curves."""
         curves: list[series.Row] = []
         parts, names = [], []
@@ -109,10 +102,10 @@ class Figures:
             "One run per entry: the seed with the median hitting step. Many evaluations are thinned to their extremes."
         )
         spec = specs.loss(curves, cell, _only(looks, names))
-        return self.add(anchor(suite, cell.name, "loss"), spec, f"Loss: {cell.label}", numbers, caption, pictured)
+        return self.add(anchor(suite, cell.name, "loss"), spec, f"Loss: {cell.label}", numbers, caption)
 
     def runs(self, suite: str, cell: BoardCell, shown: Sequence[Standing], looks: Mapping[str, Style]) -> Markup:
-        """What every single run has learned by each step; nothing where no run has curves."""
+        """Every single run: the metric of the target by step; nothing where no run has curves."""
         rows: list[series.Row] = []
         target, parts, names = None, [], []
         for standing in shown:
@@ -133,7 +126,7 @@ class Figures:
         return self.add(anchor(suite, cell.name, "runs"), spec, f"Single runs: {cell.label}", numbers, caption)
 
     def tuning(self, suite: str, entry: str, tried: Sequence[TriedRate]) -> Markup:
-        """What each learning rate that was tried gave; nothing where none is known."""
+        """Share solved and mean time, in budgets, at each learning rate that was tried; nothing where none is known."""
         if not tried:
             return NOTHING_TO_SHOW
         numbers = "; ".join(

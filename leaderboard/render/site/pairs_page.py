@@ -5,15 +5,14 @@ Every pair is compared here, by the statistics that `compare` prints; the page o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import permutations
 from typing import Any
 
 from leaderboard.board.aggregate import compared
 from leaderboard.board.columns import Column, Table, columns_of
-from leaderboard.board.standings import Board, Standing, SuiteBoard
+from leaderboard.board.standings import Board, SuiteBoard
 from leaderboard.board.wording import typeset, win_rate_text
-from leaderboard.records.record import FINAL_STATUSES, Record
 from leaderboard.render.charts import series, specs
 from leaderboard.render.charts.colours import Style, shown_standings
 from leaderboard.render.escape import visible
@@ -49,7 +48,7 @@ def _columns() -> list[Column]:
 def _suite(suite: SuiteBoard, drawn: Figures, looks: Mapping[str, Style]) -> dict[str, Any]:
     """Entries, the comparison of each pair by "first second" as positions, and the ids of the charts of the cells."""
     entries = shown_standings(suite)
-    arms = [_arm(standing) for standing in entries]
+    arms = [standing.outcomes for standing in entries]
     found = {
         f"{one} {other}": _plain(comparison)
         for one, other in permutations(range(len(entries)), 2)
@@ -69,14 +68,6 @@ def _suite(suite: SuiteBoard, drawn: Figures, looks: Mapping[str, Style]) -> dic
             charts.append({"id": chart, "title": visible(cell.label)})
     names = [{"name": standing.name, "title": visible(standing.title)} for standing in entries]
     return {"entries": names, "found": found, "charts": charts}
-
-
-def _arm(standing: Standing) -> dict[str, Sequence[Record]]:
-    found = {
-        result.cell: [record for record in result.records if record.status in FINAL_STATUSES]
-        for result in standing.measured
-    }
-    return {cell: records for cell, records in found.items() if records}
 
 
 def _plain(comparison: HeadToHead) -> dict[str, Any]:
