@@ -251,7 +251,7 @@ def test_while_importing(name: str, words: list[str], repository: Path) -> None:
         (f"show {RESULTS}/lite/mamba >&-", ""),
         ("schema | true", ""),
         (f"check {RESULTS}/lite/mamba --reference transformer | true", ""),
-        (f"validate {RESULTS}/lite/mamba/lm_s16_n2 --no_replay | true", ""),
+        (f"validate {RESULTS}/lite/mamba/lm_s10_n3 --no_replay | true", ""),
         ("show gone 2>&-", ""),
         ("--help | true", ""),
     ],

@@ -125,7 +125,7 @@ def tree(folder: Path) -> tuple[Path, list[Path]]:
     results = folder / "results"
     for name in ("transformer", "mamba"):
         source = RESULTS / "lite" / name
-        for cell in ("lm_s16_n2", "lm_s8_n4"):
+        for cell in sorted(path.name for path in source.glob("lm_*"))[:2]:
             shutil.copytree(source / cell / "seed0", results / "lite" / name / cell / "seed0")
         shutil.copy(source / "entry.yaml", results / "lite" / name / "entry.yaml")
     return results, sorted((results / "lite" / "mamba").rglob("*.[jy]*"))

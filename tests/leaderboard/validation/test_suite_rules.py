@@ -35,8 +35,8 @@ def runs(entry: Path) -> list[CheckedRun]:
 
 
 def against_suite(entry: Path, **changes: Any) -> list[str]:
-    """Problems by field once cell lm_s8_n4 says something else."""
-    edit(entry / "lm_s8_n4" / "seed0", **changes)
+    """Problems by field once cell lm_s10_n3 says something else."""
+    edit(entry / "lm_s10_n3" / "seed0", **changes)
     found: list[Problem] = []
     suite = suite_cells("lite")
     for run in runs(entry):
@@ -60,7 +60,7 @@ def against_suite(entry: Path, **changes: Any) -> list[str]:
         ({"optimizer.warmup_steps": 50}, ["optimizer.warmup_steps"]),
         ({"precision": "64-true"}, ["precision"]),
         ({"architecture.version": 2}, ["architecture.version"]),
-        ({"task.config.n_nonzero": 2}, ["task.config.n_nonzero"]),
+        ({"task.config.n_nonzero": 4}, ["task.config.n_nonzero"]),
         ({"protocol.max_steps": 6000, "status": "interrupted"}, ["protocol.max_steps"]),
         ({"protocol.tokens_per_step": 1024, "tokens": 3000 * 1024}, ["protocol.tokens_per_step"]),
         ({"architecture.backend": "torch"}, []),
@@ -81,7 +81,7 @@ def test_names_of_parameters_follow_from_the_depth(entry: Path) -> None:
 
 
 def test_a_cell_that_the_suite_does_not_have(entry: Path) -> None:
-    (entry / "lm_s8_n4").rename(entry / "lm_easy")
+    (entry / "lm_s10_n3").rename(entry / "lm_easy")
     assert [p.field for run in runs(entry) for p in cell_problems(run, suite_cells("lite"))] == ["cell"]
     assert suite_cells("nothing") == {}
     assert {"lm_s8_n1", "ca_s512"} <= suite_cells("paper").keys()

@@ -88,7 +88,8 @@ def test_paper_has_the_cells_of_its_figures() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("suite", "cell"), [("lite", "lm_s10_n3"), ("lite", "ca_s6_r16"), ("paper", "lm_s16_n3"), ("paper", "ca_s16")]
+    ("suite", "cell"),
+    [*((name, max(cells_of(name, task))) for name in NAMES for task in ("lm", "ca"))],
 )
 def test_every_architecture_can_be_set_up(suite: str, cell: str) -> None:
     """Through the real parser: models are built, and the learning rate is the suite's where it has one.
