@@ -95,10 +95,13 @@ def summarise(records: Iterable[Record]) -> list[SummaryRow]:
 
 
 def task_label(record: Record) -> str:
-    """Readable name of the task cell, e.g. `lm S=16 s=3 T=2`; the task's version is named from 2 on."""
+    """Readable name of the task cell, e.g. `lm S=16 s=3 T=2`; the task's version is named from 2 on.
+
+    An accuracy that counts as solved is left out: the name of the primary target says it.
+    """
     task = record.task
     name = task.name if task.version == 1 else f"{task.name} v{task.version}"
-    return " ".join([name, *(f"{SHORT.get(knob, knob)}={plain(value)}" for knob, value in task.config.items())])
+    return " ".join([name, *(f"{SHORT.get(knob, knob)}={plain(value)}" for knob, value in task.config.items() if knob != "target_accuracy")])
 
 
 def natural(text: str) -> list[int | str]:

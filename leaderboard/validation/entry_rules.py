@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from leaderboard.board.standings import REFERENCE
 from leaderboard.entries.entry_file import ENTRY_FILE, EntryFile, read_entry
@@ -70,7 +71,7 @@ def _together(
         yield from _repeated(of_cell, "first_batch_hash")
         yield from _repeated(of_cell, "init_hash")
         for folder in references:
-            yield from _reference_problems(folder / name, of_cell)
+            yield from _reference_problems(folder / name, of_cell, suite)
 
 
 def _file_problems(entry: EntryFolder, said: EntryFile) -> Iterator[Problem]:
@@ -108,7 +109,7 @@ def _repeated(runs: list[CheckedRun], field: str) -> Iterator[Problem]:
             yield Problem(run.file, field, f"equal those of {first.folder.path.name}: one run twice")
 
 
-def _reference_problems(cell: Path, runs: list[CheckedRun]) -> Iterator[Problem]:
+def _reference_problems(cell: Path, runs: list[CheckedRun], suite: Mapping[str, Any]) -> Iterator[Problem]:
     """Differences from the reference entry in the same cell: the protocol, and the sequences of the same seed."""
     if link := next((folder for folder in (cell.parent, cell) if folder.is_symlink()), None):
         yield Problem(str(link), "file", LINK)
@@ -122,7 +123,7 @@ def _reference_problems(cell: Path, runs: list[CheckedRun]) -> Iterator[Problem]
             field, ours, other = next(differences(record, reference, ("task", "protocol")))
             yield Problem(run.file, field, f"is {ours!r}, that of the suite's {REFERENCE} is {other!r}")
             continue
-        yield from size_problems(run, reference)
+        yield from size_problems(run, reference, suite)
         if (same := theirs.get(record.seeds.data_seed)) is None:
             continue
         if record.first_batch_hash != same.first_batch_hash:

@@ -185,7 +185,7 @@ def difficulty(suite: SuiteBoard, standings: Sequence[Standing]) -> list[Row]:
             rows.append(
                 {
                     "entry": standing.name,
-                    "cell": cell.label,
+                    "cell": cell.name,
                     "rate": rate if ran else None,
                     "win_rate": said if ran else "no run",
                     "text": f"{result.n_solved}/{result.n}" if result is not None and ran else typeset(NOTHING),

@@ -22,22 +22,22 @@ ENTRY_LOOK, REFERENCE_LOOK = Style(LIGHT[1], (1, 0)), Style(LIGHT[0], (1, 0))
 COSTS = ("parameters", "state", "FLOPs per token")  # columns that the configuration names, too
 
 
-def entry_page(suite: SuiteBoard, standing: Standing, tried: Sequence[TriedRate] = ()) -> str:
-    """The page of one entry in one suite.
+def entry_page(suite: SuiteBoard, standing: Standing, tried: Sequence[TriedRate] = ()) -> tuple[str, dict[str, bytes]]:
+    """The page of one entry in one suite, and its pictures by file name.
 
     Args:
         tried: learning rates that were tried for the suite, of all architectures.
     """
     architecture = standing.name if standing.entry is None else standing.entry.architecture
     tried = [row for row in tried if row.architecture == architecture]
-    drawn = Figures()
+    drawn = Figures(root="../", entry=(standing.name,))
     rows = [CellRow(standing, cell) for cell in suite.cells]
     ran = [row for row in rows if row.measured]
     runs = [RunRow(row.cell, record) for row in ran for result in row.measured for record in result.records]
     title = standing.title
     results_caption = f"Results of {title} in each cell"
     figures = _charts(suite, standing, ran, drawn)
-    return render(
+    page = render(
         "entry.html",
         title=f"{title} on {suite.name} - Emergence Benchmark",
         description=f"Results, configuration and runs of {title}",
@@ -50,7 +50,7 @@ def entry_page(suite: SuiteBoard, standing: Standing, tried: Sequence[TriedRate]
         commands=_commands(standing, ran),
         results=table("results", results_caption, columns_of(Table.RESULTS, "html"), rows),
         figures=figures,
-        tuning=drawn.tuning(suite.name, standing.name, tried),
+        tuning=drawn.tuning(suite.name, tried),
         rates=table("rates", f"Learning rates tried for {title}", columns_of(Table.TUNING, "html")[1:], tried)
         if tried
         else "",
@@ -58,6 +58,7 @@ def entry_page(suite: SuiteBoard, standing: Standing, tried: Sequence[TriedRate]
         runs=table("runs", f"Every run of {title}", columns_of(Table.RUNS, "html"), runs, filtered=True),
         data=drawn.data,
     )
+    return page, drawn.pictures
 
 
 def _commands(standing: Standing, rows: Sequence[CellRow]) -> list[str]:
@@ -99,7 +100,7 @@ def _charts(suite: SuiteBoard, standing: Standing, rows: Sequence[CellRow], draw
     looks = {standing.name: REFERENCE_LOOK if standing.is_reference else ENTRY_LOOK}
     looks |= {each.name: REFERENCE_LOOK for each in references}
     pairs = [standing, *references]
-    return Markup("\n").join(drawn.emergence(suite.name, row.cell, pairs, looks, pictured=False) for row in rows)
+    return Markup("\n").join(drawn.emergence(suite.name, row.cell, pairs, looks) for row in rows)
 
 
 def _configuration(title: str, rows: Sequence[CellRow]) -> Markup:

@@ -25,10 +25,14 @@ class Figures:
     """The charts of one page.
 
     Attributes:
+        root: path from the page to the folder of the site.
+        entry: name of the entry that the page is of, which its charts' names begin with; none on other pages.
         specs: by id, for the page's data.
-        pictures: SVG and PDF by file name, for the folder `figures/`; a page without pictures of its own has none.
+        pictures: SVG and PDF by file name, for the folder `figures/`.
     """
 
+    root: str = ""
+    entry: tuple[str, ...] = ()
     specs: dict[str, Spec] = field(default_factory=dict)
     pictures: dict[str, bytes] = field(default_factory=dict)
 
@@ -37,31 +41,23 @@ class Figures:
         """The data that the scripts read: charts, and the dark version of each colour."""
         return {"charts": self.specs, "dark": DARK_OF}
 
-    def add(self, figure_id: str, spec: Spec, title: str, numbers: str, caption: str, pictured: bool = True) -> Markup:
+    def add(self, figure_id: str, spec: Spec, title: str, numbers: str, caption: str) -> Markup:
         """HTML of a figure.
 
         Args:
             figure_id: an id, also the name of its file.
             numbers: the figure in words and numbers: the text for those who do not see it.
             caption: text below it.
-            pictured: whether to make the picture; without it the numbers stand there until the chart is drawn.
         """
         self.specs[figure_id] = {**spec, "description": f"{title}. {numbers}"}
-        size = None
-        if pictured:
-            svg = picture(spec, title)
-            self.pictures |= {f"{figure_id}.svg": svg.encode(), f"{figure_id}.pdf": vega.pdf(svg)}
-            size = _size(svg)
-        return render("figure.html", figure_id=figure_id, title=title, numbers=numbers, caption=caption, size=size)
+        svg = picture(spec, title)
+        self.pictures |= {f"{figure_id}.svg": svg.encode(), f"{figure_id}.pdf": vega.pdf(svg)}
+        return render(
+            "figure.html", figure_id=figure_id, title=title, numbers=numbers, caption=caption, size=_size(svg),
+            root=self.root,
+        )  # fmt: skip
 
-    def emergence(
-        self,
-        suite: str,
-        cell: BoardCell,
-        shown: Sequence[Standing],
-        looks: Mapping[str, Style],
-        pictured: bool = True,
-    ) -> Markup:
+    def emergence(self, suite: str, cell: BoardCell, shown: Sequence[Standing], looks: Mapping[str, Style]) -> Markup:
         """The Kaplan-Meier curves of a cell."""
         curves: list[series.Row] = []
         ticks: list[series.Row] = []
@@ -78,7 +74,8 @@ class Figures:
         spec = specs.emergence(curves, ticks, _only(looks, names))
         caption = "Kaplan-Meier estimate; a tick marks runs that ended unsolved. Point at a line for its 95 % band."
         numbers = "; ".join(parts) + "." if parts else "No run has an outcome."
-        return self.add(anchor(suite, cell.name, "solved"), spec, f"Solved: {cell.label}", numbers, caption, pictured)
+        name = anchor(suite, *self.entry, cell.name, "solved")
+        return self.add(name, spec, f"Solved: {cell.label}", numbers, caption)
 
     def loss(self, suite: str, cell: BoardCell, shown: Sequence[Standing], looks: Mapping[str, Style]) -> Markup:
         """The loss of one run per entry; nothing where no run has curves."""
@@ -125,7 +122,7 @@ class Figures:
         spec = specs.runs(rows, target.metric, target.value, _only(looks, names))
         return self.add(anchor(suite, cell.name, "runs"), spec, f"Single runs: {cell.label}", numbers, caption)
 
-    def tuning(self, suite: str, entry: str, tried: Sequence[TriedRate]) -> Markup:
+    def tuning(self, suite: str, tried: Sequence[TriedRate]) -> Markup:
         """Share solved and mean time, in budgets, at each learning rate that was tried; nothing where none is known."""
         if not tried:
             return NOTHING_TO_SHOW
@@ -137,7 +134,7 @@ class Figures:
         caption = "Seeds of the tuning alone. A large dot marks the best rate: the one with the least mean time."
         spec = specs.tuning(series.tuning(tried))
         title = "Learning rates that were tried"
-        return self.add(anchor(suite, entry, "tuning"), spec, title, f"{numbers}.", caption, pictured=False)
+        return self.add(anchor(suite, *self.entry, "tuning"), spec, title, f"{numbers}.", caption)
 
     def win_rates(self, suite: SuiteBoard, task: str, shown: Sequence[Standing], looks: Mapping[str, Style]) -> Markup:
         """Win rates on a task with their intervals; nothing while no entry has one."""
@@ -156,7 +153,7 @@ class Figures:
         rows = series.difficulty(suite, shown)
         if not any(row["rate"] is not None for row in rows):
             return NOTHING_TO_SHOW
-        entries, cells = [standing.name for standing in shown], [cell.label for cell in suite.cells]
+        entries, cells = [standing.name for standing in shown], [cell.name for cell in suite.cells]
         numbers = "; ".join(f"{row['entry']} in {row['cell']}: {row['text']}, {row['win_rate']}" for row in rows) + "."
         caption = f"Colour: win rate against the {REFERENCE} in the cell. Number: runs that solved the task, of all."
         return self.add(

@@ -89,7 +89,9 @@ def page_files(board: Board) -> dict[str, bytes]:
                     path = entry_path(suite.name, standing.name)
                     if path in files:
                         raise ValueError(f"suite {suite.name!r} has two entries {standing.name!r} with one page")
-                    files[path] = entry_page(suite, standing, board.tuning.get(suite.name, ())).encode()
+                    page, figures = entry_page(suite, standing, board.tuning.get(suite.name, ()))
+                    files[path] = page.encode()
+                    pictures |= figures
             files[PATH] = pairs_page(board, looks).encode()
             files |= downloads(board)
             index, figures = drawn.result()

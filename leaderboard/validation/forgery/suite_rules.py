@@ -1,8 +1,9 @@
 """An entry held against its suite: what the suite decides, and what may not differ from cell to cell.
 
-The suite decides task, budget, tokens of a step, held-out set and targets, width and depth. Everything else is the
-entry's choice, made once: all options of the architecture and the learning rate for a task, the other settings of the
-optimizer and the precision for the whole entry.
+The suite decides task, budget, tokens of a step, held-out set and targets, width and depth; one that leaves the width
+open decides the number of parameters instead. Everything else is the entry's choice, made once: all options of the
+architecture and the learning rate for a task, the other settings of the optimizer and the precision for the whole
+entry.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from leaderboard.validation.run_rules import CheckedRun
 
 SIZES = ("d_model", "n_layers")
 MAX_PARAMETERS = 2.0
-"""Times those of the reference; the committed entries of a cell have 0.7 to 1.5 times as many."""
+"""Times those of the reference; the committed entries of a cell have 0.6 to 1.8 times as many."""
+
+MATCHED = 0.1
+"""Largest deviation from the reference's number of parameters, as a share, where the suite leaves the width open."""
 
 MAX_SUITE_BYTES = 100_000
 
@@ -37,17 +41,27 @@ def suite_cells(suite: str, folder: Path = SUITES) -> dict[str, Any]:
     return dict(content["cells"])
 
 
-def size_problems(run: CheckedRun, reference: Record) -> Iterator[Problem]:
-    """Differences from the reference entry in the same cell in what the suite decides of a model."""
+def size_problems(run: CheckedRun, reference: Record, cells: Mapping[str, Any]) -> Iterator[Problem]:
+    """Differences from the reference entry in the same cell in what the suite decides of a model.
+
+    Args:
+        run: of the entry.
+        reference: a run of the reference in the cell.
+        cells: of the suite by name, as of `suite_cells`; without the cell, width and depth are the reference's.
+    """
     ours, theirs = run.record.architecture.config, reference.architecture.config
+    fixed = cells.get(str(run.record.cell), {"model": SIZES}).get("model") or ()
     for name in SIZES:
-        if name in ours and name in theirs and ours[name] != theirs[name]:
+        if name in fixed and name in ours and name in theirs and ours[name] != theirs[name]:
             reason = f"is {ours[name]!r}, but the suite decides it: {theirs[name]!r}"
             yield Problem(run.file, f"architecture.config.{name}", reason)
             return
     if run.record.parameters > (most := MAX_PARAMETERS * reference.parameters):
         reason = f"are {run.record.parameters:,}, more than {MAX_PARAMETERS:g} times the reference's: {most:,.0f}"
         yield Problem(run.file, "parameters", reason)
+    elif "d_model" not in fixed and abs(run.record.parameters / reference.parameters - 1) > MATCHED:
+        reason = f"are {run.record.parameters:,}, which must be within {MATCHED:.0%} of {reference.parameters:,}"
+        yield Problem(run.file, "parameters", f"{reason}, the reference's: the suite leaves the width open")
 
 
 def cell_problems(run: CheckedRun, cells: Mapping[str, Any]) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from itertools import combinations
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from leaderboard.render.latex import latex_text
 from leaderboard.statistics.head_to_head import head_to_head
 from tests.helpers.leaderboard.boards import CELLS, suite_records
 
+FIRST_EDITION = RESULTS
 NAMES = sorted(folder.name for folder in (RESULTS / "lite").iterdir())
 
 
@@ -37,7 +38,13 @@ def places(records: list[Record]) -> list[float]:
     for record in records:
         hit, final = record.hits[record.protocol.primary], record.final
         assert final is not None
-        if hit.step is not None:
+        if record.part_hits is not None and any(part.step is not None for part in record.part_hits):
+            middles = [
+                (part.step + (part.previous_step or 0)) / 2 for part in record.part_hits if part.step is not None
+            ]
+            rest = len(record.part_hits) - len(middles)
+            found.append((sum(middles) + rest * record.protocol.max_steps) / len(record.part_hits))
+        elif hit.step is not None:
             found.append((hit.step + (hit.previous_step or 0)) / 2)
         elif record.task.name == "lm":
             found.append(1e6 - final.task_metrics["rows_solved"])
@@ -47,7 +54,7 @@ def places(records: list[Record]) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "second"), list(combinations(NAMES, 2)))
+@pytest.mark.parametrize(("first", "second"), list(zip(NAMES, [*NAMES[1:], NAMES[0]], strict=True)))
 def test_win_rates_of_committed_entries_are_mann_and_whitneys(
     first: str, second: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,7 +66,10 @@ def test_win_rates_of_committed_entries_are_mann_and_whitneys(
         assert cell["win_rate"] == pytest.approx(expected)
         assert cell["low"] <= expected <= cell["high"]
         assert cell["n"] == [len(ours), len(theirs)]
-        solved = [sum(place < 1e5 for place in side) for side in (ours, theirs)]
+        solved = [
+            sum(record.primary_step is not None for record in records_of(name, cell["cell"]))
+            for name in (first, second)
+        ]
         assert cell["solved"] == solved
         assert (cell["ratio"] is None) == any(2 * k < n for k, n in zip(solved, cell["n"], strict=True))
         by_task.setdefault(cell["task"], []).append(expected)
@@ -84,7 +94,7 @@ def test_exchanged_entries_mirror(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 def test_the_text_says_tasks_apart(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = printed(capsys, "mamba", "transformer").splitlines()
+    lines = printed(capsys, "mamba", "transformer", "--results", str(FIRST_EDITION)).splitlines()
     assert lines[0] == "lite: mamba against transformer"
     assert [line.split(":")[0] for line in lines[1:4]] == ["ca", "lm", "mean of the tasks"]
     assert lines[1].startswith("ca: better: win rate 100 % (")
@@ -92,6 +102,22 @@ def test_the_text_says_tasks_apart(capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = [line for line in lines if "lm_s16_n2" in line]
     assert "o=====....|.........." in row
     assert " 0/10 " in row and " 20/20 " in row
+
+
+@pytest.mark.slow
+def test_the_chart_has_both_in_every_cell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The numbers solved stand in its description; of two entries of one name the second is said to be that."""
+    svg, pdf = tmp_path / "pair.svg", tmp_path / "charts" / "pair.pdf"
+    ours, theirs = FIRST_EDITION / "lite" / "mamba", FIRST_EDITION / "lite" / "transformer"
+    printed(capsys, str(ours), str(theirs), "--chart", str(svg))
+    said = re.search(r"<desc>(.*)</desc>", svg.read_text())
+    assert said is not None and said[1].count("transformer 20/20") == 1 and said[1].count("mamba 10/10") == 1
+    assert said[1].count("; ") == 3  # four cells
+    rng = np.random.default_rng(0)
+    for name, seeds in (("one", range(5)), ("other", range(5, 10))):
+        write(tmp_path / name, suite_records("a", CELLS[:1], seeds, rng))
+    printed(capsys, str(tmp_path / "one"), str(tmp_path / "other"), "--chart", str(pdf))
+    assert pdf.read_bytes().startswith(b"%PDF-")
 
 
 @pytest.mark.slow
@@ -140,6 +166,19 @@ def write(folder: Path, records: list[Record]) -> Path:
     return folder
 
 
+def test_the_suite_in_which_they_meet_most(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        for suite, cells in (("large", CELLS), ("small", CELLS[:2])):
+            write(tmp_path / suite, suite_records(name, cells, range(5), rng, suite=suite))
+    assert printed(capsys, "a", "b", "--results", str(tmp_path)).startswith("large: a against b\n")
+    assert printed(capsys, "a", "b", "--results", str(tmp_path), "--suite", "small").startswith("small: a against b\n")
+    write(tmp_path / "third", suite_records("a", CELLS, range(5), rng, suite="third"))
+    write(tmp_path / "third", suite_records("b", CELLS, range(5), rng, suite="third"))
+    assert main(["compare", "a", "b", "--results", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.endswith("meet in 3 suites (large, small, third): choose one with --suite\n")
+
+
 @pytest.mark.slow
 def test_folders_of_a_sweep_and_cells_that_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(0)
@@ -175,9 +214,11 @@ def test_records_of_another_protocol_are_not_compared() -> None:
         (["mamba", "transfomer"], "unknown entry 'transfomer': did you mean transformer?"),
         (["mamba", "mamba"], "mamba and mamba hold the same runs: there is nothing to compare"),
         (["mamba", "rwkv", "--suite", "lit"], "unknown suite 'lit': did you mean lite?"),
-        ([str(RESULTS / "lite"), "mamba"], "holds entries of 6 names (gated_deltanet, mamba, "),
+        ([str(FIRST_EDITION / "lite"), "mamba"], "holds entries of 6 names (gated_deltanet, mamba, "),
         (["mamba"], "B"),
         (["mamba", "rwkv", "--format", "pdf"], "--format"),
+        (["mamba", "rwkv", "--chart", "pair.png"], "--chart pair.png: must end in .svg or .pdf"),
+        (["mamba", "rwkv", "--chart", "/dev/null/pair.svg"], "/dev/null"),
     ],
 )
 def test_mistakes_are_one_line(words: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:

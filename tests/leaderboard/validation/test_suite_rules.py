@@ -41,9 +41,8 @@ def against_suite(entry: Path, **changes: Any) -> list[str]:
     suite = suite_cells("lite")
     for run in runs(entry):
         found += cell_problems(run, suite)
-        found += size_problems(
-            run, read_record(RESULTS / "lite" / "transformer" / str(run.record.cell) / "seed0/record.json")
-        )
+        reference = read_record(RESULTS / "lite" / "transformer" / str(run.record.cell) / "seed0/record.json")
+        found += size_problems(run, reference, suite)
     return [problem.field for problem in [*found, *choice_problems(runs(entry), suite)]]
 
 
@@ -71,10 +70,27 @@ def test_what_the_suite_decides(entry: Path, changes: dict[str, Any], fields: li
     assert set(against_suite(entry, **changes)) == set(fields)
 
 
+def test_a_suite_that_leaves_the_width_open(entry: Path) -> None:
+    """Any width then, with the reference's number of parameters within a tenth."""
+    cells = {path.name: {"model": {"n_layers": 1}} for path in entry.glob("lm_*")}
+    edit(entry / "lm_s10_n3" / "seed0", **{"architecture.config.d_model": 36})
+    reference = read_record(RESULTS / "lite" / "transformer" / "lm_s10_n3" / "seed0" / "record.json")
+    for share, fields in (
+        (0.89, ["parameters"]),
+        (0.91, []),
+        (1.09, []),
+        (1.11, ["parameters"]),
+        (2.5, ["parameters"]),
+    ):
+        edit(entry / "lm_s10_n3" / "seed0", parameters=round(share * reference.parameters))
+        (run,) = (run for run in runs(entry) if run.record.cell == "lm_s10_n3")
+        assert [problem.field for problem in size_problems(run, reference, cells)] == fields, share
+
+
 def test_names_of_parameters_follow_from_the_depth(entry: Path) -> None:
     """LRU slows down its recurrence, and nobody decays vectors: the lists differ where the suite's depth does."""
     for path in entry.glob("*/seed0"):
-        depth = 2 if path.parent.name == "ca_s6_r16" else 1
+        depth = 2 if path.parent.name.startswith("ca_") else 1
         names = [f"blocks.{i}.A_log" for i in range(depth)]
         edit(path, **{"optimizer.no_weight_decay": names, "optimizer.lr_factors": [f"0.25 {name}" for name in names]})
     assert [*choice_problems(runs(entry), suite_cells("lite"))] == []

@@ -97,8 +97,9 @@
         line.append(`${one.title} is ahead of ${other.title} in ${rate} of the pairs of runs (${reason}).`);
         said.append(line);
       }
-      const command = made("p", "The same in a terminal: ", "muted");
-      command.append(made("code", `python -m leaderboard compare ${one.name} ${other.name}`));
+      const command = made("p", "The same in a terminal, with the charts as a file: ", "muted");
+      const suite = suites.length > 1 ? ` --suite ${suites[at][0]}` : "";
+      command.append(made("code", `python -m leaderboard compare ${one.name} ${other.name}${suite} --chart pair.pdf`));
       said.append(command);
     }
     place("pair-cells").hidden = !pair;
@@ -108,7 +109,17 @@
     figures = (pair ? charts : []).map(({ id, title }) => {
       const figure = document.createElement("figure");
       figure.id = `${id}-figure`;
-      figure.append(made("strong", title), made("div", undefined, "canvas"));
+      const head = made("div", undefined, "head");
+      const saves = made("span", undefined, "saves");
+      for (const format of ["svg", "png"]) {
+        const button = made("button", format.toUpperCase(), "save");
+        button.type = "button";
+        button.dataset.format = format;
+        button.append(made("span", ` of ${title}`, "sr"));
+        saves.append(button);
+      }
+      head.append(made("strong", title), saves);
+      figure.append(head, made("div", undefined, "canvas"));
       figure.spec = spec(id, [one.name, other.name]);
       return figure;
     });

@@ -149,19 +149,19 @@
       { rootMargin: "300px" },
     );
     // For pages that make figures of their own, with a specification in `spec`.
-    window.watchChart = (figure) => watcher.observe(figure);
-    window.forgetChart = (figure) => {
-      watcher.unobserve(figure);
-      if (views.has(figure)) views.get(figure).finalize();
-      views.delete(figure);
-    };
-    for (const figure of figures) {
+    window.watchChart = (figure) => {
       watcher.observe(figure);
       for (const button of all("button.save", figure)) {
         button.hidden = false;
         button.addEventListener("click", () => save(button));
       }
-    }
+    };
+    window.forgetChart = (figure) => {
+      watcher.unobserve(figure);
+      if (views.has(figure)) views.get(figure).finalize();
+      views.delete(figure);
+    };
+    figures.forEach(window.watchChart);
     document.addEventListener("theme", () => { for (const figure of views.keys()) draw(figure); });
   }
 

@@ -95,7 +95,7 @@ def test_filters(shared: Watch) -> None:
         assert column(tab, 2) == left
 
 
-def test_opens_an_entry_and_comes_back(opened: Watch) -> None:
+def test_opens_an_entry_and_comes_back(opened: Watch, site: Path) -> None:
     tab = opened.tab
     tab.locator(OVERVIEW).get_by_role("link", name="Mamba").click()
     opened.ready()
@@ -104,9 +104,11 @@ def test_opens_an_entry_and_comes_back(opened: Watch) -> None:
     assert set(column(tab, 3, "#runs")) == {"censored"}
     opened.draw_all()
     assert tab.locator("figure .mark-line path").count() >= 8  # two entries in four cells
-    figure = tab.locator("#lite--lm_s8_n2--solved")
-    assert saved(tab, figure, "SVG", "lite--lm_s8_n2--solved.svg").startswith(b"<svg")
-    assert saved(tab, figure, "PNG", "lite--lm_s8_n2--solved.png").startswith(b"\x89PNG")
+    figure = tab.locator("#lite--mamba--lm_s8_n2--solved")
+    assert saved(tab, figure, "PNG", "lite--mamba--lm_s8_n2--solved.png").startswith(b"\x89PNG")
+    for kind, start in (("SVG", b"<svg"), ("PDF", b"%PDF-")):
+        picture = figure.get_by_role("link", name=kind).get_attribute("href")
+        assert picture is not None and (site / "entries" / picture).read_bytes().startswith(start)
     tab.get_by_role("link", name="All entries of lite").click()
     opened.ready()
     assert tab.url.endswith("index.html#suite--lite")

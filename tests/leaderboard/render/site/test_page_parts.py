@@ -162,13 +162,13 @@ def test_the_tuning_stands_on_the_page_of_its_architecture(tmp_path: Path) -> No
     tried = tried_rates(
         [*runs, run_of("solved", 1000, 200, **{"architecture.name": "mamba", "optimizer": {"lr": 0.5}})]
     )
-    page = entry_page(suite, suite.standings[0], tried)
+    page, pictures = entry_page(suite, suite.standings[0], tried)
     text = re.sub(r"<[^>]*>", " ", page)
     assert re.search(r"lm\s+0.001\s+1/1\s+0.575", text) and re.search(
         r"lm\s+0.003\s+1/1\s+0.175\s+best, at an end", text
     )
     assert 'data-chart="lite--transformer--tuning"' in page and "0.5 " not in text
-    assert "Tuning</h2>" not in entry_page(suite, suite.standings[0])
+    assert "Tuning</h2>" not in entry_page(suite, suite.standings[0])[0]
 
 
 def test_the_configuration_says_which_backend_ran(tmp_path: Path) -> None:
@@ -176,5 +176,5 @@ def test_the_configuration_says_which_backend_ran(tmp_path: Path) -> None:
     config = {"d_model": 64, "backend": "auto"}
     records = [run_of("solved", cell="a", **{"architecture.config": config, "architecture.backend": "numba"})]
     suite = suite_of("lite", {"transformer": records}, tmp_path)
-    text = re.sub(r"<[^>]*>", " ", entry_page(suite, suite.standings[0]))
+    text = re.sub(r"<[^>]*>", " ", entry_page(suite, suite.standings[0])[0])
     assert re.search(r"backend\s+numba", text) and "auto" not in text.split()

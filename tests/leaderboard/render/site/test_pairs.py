@@ -33,7 +33,7 @@ def test_an_address_shows_what_compare_says(browser: Browser, site: Path, root: 
         verdict = found.tasks["lm"]
         titles = [standings[name].title for name in (first, second)]
         assert f"{titles[0]} is ahead of {titles[1]} in {typeset(win_rate_text(verdict.win_rate))}" in said(watch.tab)
-        assert f"python -m leaderboard compare {first} {second}" in said(watch.tab)
+        assert f"python -m leaderboard compare {first} {second} --suite lite --chart pair.pdf" in said(watch.tab)
         rows = watch.tab.locator("#pair-cells tbody tr").all_inner_texts()
         assert [row.split("\t")[1] for row in rows] == [cell.cell for cell in found.cells]
         for row, cell in zip(rows, found.cells, strict=True):
@@ -41,7 +41,11 @@ def test_an_address_shows_what_compare_says(browser: Browser, site: Path, root: 
             assert f"{cell.solved_entry}/{cell.n_entry}" in row
         watch.draw_all()
         assert watch.tab.locator("#pair-charts figure").count() == 4
-        assert watch.tab.locator("#pair-charts figure >> nth=0 >> .mark-line path").count() == 2
+        figure = watch.tab.locator("#pair-charts figure >> nth=0")
+        assert figure.locator(".mark-line path").count() == 2
+        with watch.tab.expect_download() as download:
+            figure.get_by_role("button", name="SVG").click()
+        assert download.value.path().read_bytes().startswith(b"<svg")
         watch.close()
 
 
