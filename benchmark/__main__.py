@@ -12,7 +12,7 @@ COMMANDS = {
     "test": "Print the metrics of a checkpoint on the test set, which nothing in training has seen",
     "resume": "Go on with a run that has not ended, from its last checkpoint",
     "sweep": "Run many seeds of many architectures on the cells of a suite; it can be interrupted",
-    "list": "Name architectures, tasks, metrics and suites, those of installed plugins too",
+    "list": "Name architectures, tasks, metrics, probes and suites, those of installed plugins too",
     "check": "Run the contract on a tiny instance of an architecture, and measure what it costs",
     "new": "Write a new architecture, which trains and passes `check` as it is",
     "replay": "Make the first steps of a run anew from its record, and compare",

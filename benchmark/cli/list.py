@@ -10,7 +10,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Print architectures, tasks and suites, a line each."""
+    """Print architectures, metrics, probes, tasks and suites, a line each."""
     choices = catalogue()
     width = max(len(choice.name) for choice in choices)
     for choice in choices:

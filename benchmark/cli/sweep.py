@@ -47,6 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     for part, what in PARTS.items():
         parser.add_argument(f"--{part}", type=dict[str, Any], default={}, metavar="OPTIONS", help=what)
     parser.add_argument("--metrics", type=str, default="", help="as for fit: further metrics, with commas between")
+    parser.add_argument("--probes", type=str, default="", help="as for fit: probes, with commas between")
     parser.add_argument("--out", type=str, default="runs", help="folder of all runs: OUT/suite/cell/architecture/seedK")
     parser.add_argument("--engine", type=Literal["local", "ray"], default="local", help="where the runs go")
     parser.add_argument(
@@ -73,7 +74,7 @@ def run(args: Namespace) -> int:
         max_steps=None if args.max_steps is None else int(args.max_steps),  # YAML knows no restricted numbers
         out=user_path(args.out, "--out"),
         options={part: args[part] for part in PARTS if args[part]}
-        | ({"metrics": args.metrics} if args.metrics else {}),
+        | {name: args[name] for name in ("metrics", "probes") if args[name]},
         engine=args.engine,
         jobs=args.jobs,
         address=args.address,

@@ -1,4 +1,4 @@
-"""Architectures, tasks and metrics from elsewhere: other installed packages, and single files."""
+"""Architectures, tasks, metrics and probes from elsewhere: other installed packages, and single files."""
 
 import importlib.util
 import re
@@ -16,7 +16,7 @@ from benchmark.config.errors import said, unknown
 if TYPE_CHECKING:
     from architectures import SequenceModel
 
-GROUPS = ("emergence_benchmark.architectures", "emergence_benchmark.tasks", "emergence_benchmark.metrics")
+GROUPS = tuple(f"emergence_benchmark.{kind}" for kind in ("architectures", "tasks", "metrics", "probes"))
 
 
 FAMILIAR = {"architectures", "benchmark", "datamodules", "lightning", "pytorch_lightning", "torch"}

@@ -16,6 +16,7 @@ from benchmark.config.errors import unknown
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.seeds import LARGEST, parse_seeds
 from benchmark.metrics.registry import BASIC, METRICS
+from benchmark.probes.registry import PROBES
 from datamodules import TaskDataModule
 from leaderboard.paths import user_path
 from leaderboard.records.record import Seeds
@@ -95,6 +96,7 @@ class RunConfig:
         checkpoint_interval_s: Least time between checkpoints.
         keep_every: Steps between checkpoints that are kept; a multiple of protocol.eval_every.
         metrics: Names of further metrics for the curves, with commas between or as a list.
+        probes: Names of probes that look into the model, likewise; they fill a table and change nothing.
         suite: Suite that the record names.
         cell: Cell of a suite that the record names.
 
@@ -119,6 +121,7 @@ class RunConfig:
     checkpoint_interval_s: float = 10.0
     keep_every: int | None = None
     metrics: list[str] | str | None = None
+    probes: list[str] | str | None = None
     suite: str | None = None
     cell: str | None = None
 
@@ -135,16 +138,8 @@ class RunConfig:
         every = self.protocol.eval_every
         if self.keep_every is not None and (self.keep_every < 1 or self.keep_every % every):
             raise ValueError(f"--keep_every must be a multiple of protocol.eval_every = {every}, got {self.keep_every}")
-        asked = self.metrics.split(",") if isinstance(self.metrics, str) else self.metrics or []
-        names = [name.strip() for name in asked]
-        object.__setattr__(self, "metrics", names or None)
-        for name in names:
-            if name in BASIC:
-                raise ValueError(f"--metrics {name}: every run has it")
-            if name not in METRICS:
-                raise ValueError(unknown("metric", name, sorted(METRICS), " for --metrics"))
-            if names.count(name) > 1:
-                raise ValueError(f"--metrics names {name} twice")
+        self._take_names("metrics", "metric", METRICS)
+        self._take_names("probes", "probe", PROBES)
         if self.seeds is not None and self.seed:
             raise ValueError("--seed and --seeds exclude each other")
         if self.precision in {"16", "16-mixed"} or (self.seeds is not None and self.precision == "16-true"):
@@ -153,6 +148,19 @@ class RunConfig:
                 " alike: take bf16-mixed or 32-true"
             )
         _ = self.numbers
+
+    def _take_names(self, option: str, kind: str, known: Mapping[str, Any]) -> None:
+        """Make a list of registered names from what was given for an option."""
+        given = getattr(self, option)
+        names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given or [])]
+        object.__setattr__(self, option, names or None)
+        for name in names:
+            if known is METRICS and name in BASIC:
+                raise ValueError(f"--{option} {name}: every run has it")
+            if name not in known:
+                raise ValueError(unknown(kind, name, sorted(known), f" for --{option}"))
+            if names.count(name) > 1:
+                raise ValueError(f"--{option} names {name} twice")
 
     def _check_texts(self) -> None:
         require_names(vars(self))

@@ -10,6 +10,7 @@ from benchmark.config.parser import config_of, parse
 from benchmark.config.plugins import registered_only
 from benchmark.config.run_config import RunConfig
 from benchmark.metrics.registry import METRICS
+from benchmark.probes.registry import PROBES
 from benchmark.training.folder.layout import CONFIG, RECORD, require_unfinished
 from benchmark.training.members import Member
 from benchmark.training.run import Run, build, restored
@@ -66,9 +67,11 @@ def config_in(folder: Path, *, trust: bool = False) -> RunConfig:
             content = read_yaml(path)
         except ValueError as error:
             raise BenchmarkError(str(error)) from error
-        if isinstance(asked := content.get("metrics"), list) and (gone := [n for n in asked if n not in METRICS]):
-            warnings.warn(f"{path}: metrics that are not registered here are left out: {', '.join(gone)}", stacklevel=2)
-            content["metrics"] = [name for name in asked if name in METRICS]
+        for kind, known in (("metrics", METRICS), ("probes", PROBES)):
+            if isinstance(asked := content.get(kind), list) and (gone := [name for name in asked if name not in known]):
+                listed = ", ".join(gone)
+                warnings.warn(f"{path}: {kind} that are not registered here are left out: {listed}", stacklevel=2)
+                content[kind] = [name for name in asked if name in known]
         try:
             return parse(content if trust else registered_only(content))
         except ValueError as error:

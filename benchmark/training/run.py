@@ -6,7 +6,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from benchmark.config.parser import built_loggers, built_trainer_options, to_yam
 from benchmark.config.run_config import RunConfig
 from benchmark.config.trainer_objects import own_callbacks
 from benchmark.metrics.held_out import Evaluation
+from benchmark.probes.registry import make_probes
 from benchmark.training import processes
 from benchmark.training.display.hparams_tab import show_outcome
 from benchmark.training.display.progress_bar import bar_among, bars
@@ -29,7 +30,6 @@ from benchmark.training.evidence.initial_weights import init_hash
 from benchmark.training.folder.checkpoint import CHECKPOINT, Checkpointer, Interrupted, put_aside
 from benchmark.training.folder.layout import (
     CONFIG,
-    CURVES,
     RECORD,
     create_run_folder,
     finished_record,
@@ -39,13 +39,15 @@ from benchmark.training.folder.layout import (
 )  # fmt: skip
 from benchmark.training.folder.lock import training_in
 from benchmark.training.folder.outcome import DIVERGED, Outcome
+from benchmark.training.folder.probe_log import ProbeLog
 from benchmark.training.folder.recorder import Diverged, Recorder
 from benchmark.training.folder.restoring import own_checkpoint, require_resumable, take_weights
 from benchmark.training.folder.seed_log import SeedLog
+from benchmark.training.folder.tables import read_curves, read_probes
 from benchmark.training.members import Member, load_weights, members_of
 from benchmark.training.module import EmergenceModule
 from benchmark.training.processes import check_shares, end_others, is_rank_zero, leave, plan_processes
-from benchmark.training.trainer import make_trainer, quiet
+from benchmark.training.trainer import make_trainer, quiet, random_state
 from datamodules import Split, Task, TaskDataModule
 from leaderboard.records.record import Record, read_record
 from leaderboard.whole_files import first_of
@@ -86,6 +88,7 @@ class Run:
         )
         self.outcome: Outcome | None = None
         self.step = 0
+        self._probes = {m.seed: make_probes(config.probes or (), m.model, m.task) for m in self.members}
         self._random_state = torch.get_rng_state()  # whatever an architecture draws while it trains goes on from here
 
     @property
@@ -145,22 +148,26 @@ class Run:
         return next(iter(self.records), None)
 
     def curves(self, seed: int | None = None) -> "pd.DataFrame":
-        """The learning curves of a seed, the first by default: one row per evaluation.
+        """The learning curves of a seed, the first by default: one row per evaluation, the numbers of probes too.
 
         Raises:
             ValueError: if there are none.
         """
-        import pandas as pd
+        return read_curves(self._folder_of(seed))
 
-        if seed is not None and seed not in (numbers := [member.seed for member in self.members]):
+    def probes(self, seed: int | None = None) -> "pd.DataFrame":
+        """What the probes found at a seed, the first by default: the table that `benchmark.probes.table` describes.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        return read_probes(self._folder_of(seed))
+
+    def _folder_of(self, seed: int | None) -> Path:
+        numbers = [member.seed for member in self.members]
+        if seed is not None and seed not in numbers:
             raise BenchmarkError(f"this run has no seed {seed}: its seeds are {', '.join(map(str, numbers))}")
-        path = self.seed_folder(self.members[0].seed if seed is None else seed) / CURVES
-        if not path.exists():
-            raise BenchmarkError(f"{path}: there are no curves")
-        try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError) as error:  # of the reader, which has exceptions of its own below these
-            raise BenchmarkError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        return self.seed_folder(numbers[0] if seed is None else seed)
 
     @property
     def kept_steps(self) -> list[int]:
@@ -211,7 +218,7 @@ class Run:
         n_processes = plan_processes(options)
         check_shares(self.data.batch_size, n_processes, many_seeds=self.many)
         if resume_from is not None:
-            require_resumable(resume_from, self.identity, self.module)
+            require_resumable(resume_from, self.identity, self.module, self.config.probes or ())
         is_new = self.folder is None
         if self.folder is None:
             self.folder = self._made_folder(resume_from)
@@ -336,22 +343,16 @@ class Run:
         """The results of the last evaluation, by seed."""
         return self.module.evaluations
 
-    @contextmanager
-    def _own_randomness(self) -> Iterator[None]:
-        """Use the run's own random state inside the block, and restore the caller's afterwards."""
-        devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices):
-            if devices:
-                torch.cuda.manual_seed_all(self.members[-1].identity.seeds.init_seed)
-            torch.set_rng_state(self._random_state)
-            yield
+    def _own_randomness(self) -> AbstractContextManager[None]:
+        return random_state(self._random_state, self.members[-1].identity.seeds.init_seed)
 
     def _recorder(self) -> Recorder:
         config, logs = self.config, {}
         for member in self.members:
             text = to_yaml(config.of_seed(member.seed)) if self.many else None
             folder, model = self.seed_folder(member.seed), self.module.model_of(member.seed)
-            logs[member.seed] = SeedLog(member.identity, member.task, folder, text, init_hash(model))
+            probes = ProbeLog(found, member.identity.protocol) if (found := self._probes[member.seed]) else None
+            logs[member.seed] = SeedLog(member.identity, member.task, folder, text, init_hash(model), probes)
         return Recorder(
             logs, picture=config.picture, suite=config.suite, cell=config.cell, keep_every=config.keep_every
         )

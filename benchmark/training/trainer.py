@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, Trainer
+from torch import Tensor
 
 from benchmark.config.identity import RunIdentity
 from benchmark.config.limits import threads_within_limits
@@ -36,6 +38,17 @@ def quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+@contextmanager
+def random_state(state: Tensor, cuda_seed: int) -> Iterator[None]:
+    """A run's own random state inside the block, with a seed for all CUDA devices; the caller's is restored."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        if devices:
+            torch.cuda.manual_seed_all(cuda_seed)
+        torch.set_rng_state(state)
+        yield
 
 
 def make_trainer(

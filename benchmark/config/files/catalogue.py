@@ -15,6 +15,7 @@ ROOMS = {
     "family": ("architectures", "family"),
     "task": ("datamodules", "register_task"),
     "metric": ("benchmark/metrics", "register_metric"),
+    "probe": ("benchmark/probes", "register_probe"),
 }
 """Kinds of what is registered: the folder of ours, and the decorator that registers one."""
 
@@ -24,7 +25,7 @@ class CatalogueItem:
     """Something with a name.
 
     Attributes:
-        kind: architecture, family of architectures, task, metric or suite.
+        kind: architecture, family of architectures, task, metric, probe or suite.
         name: as it is typed.
         summary: one line.
         origin: the module of a plugin that it comes from; empty if it is ours.
@@ -37,7 +38,7 @@ class CatalogueItem:
 
 
 def catalogue() -> list[CatalogueItem]:
-    """Architectures, metrics, tasks and suites; what installed plugins register too, for which they are imported."""
+    """Architectures, metrics, probes, tasks and suites; with those of installed plugins, which are imported for it."""
     classes = [
         CatalogueItem(kind, *found) for kind, room in ROOMS.items() for found in registered(ROOT / room[0], room[1])
     ]
@@ -72,9 +73,12 @@ def _in_registries() -> Iterator[CatalogueItem]:
     load_plugins()
     from architectures import ARCHITECTURES
     from benchmark.metrics import METRICS
+    from benchmark.probes import PROBES
     from datamodules import TASKS
 
-    registries: dict[str, dict[str, Any]] = {"architecture": ARCHITECTURES, "metric": METRICS, "task": TASKS}
+    registries: dict[str, dict[str, Any]] = {
+        "architecture": ARCHITECTURES, "metric": METRICS, "probe": PROBES, "task": TASKS
+    }  # fmt: skip
     for kind, classes in registries.items():
         for name, cls in classes.items():
             yield CatalogueItem(kind, name, inspect.cleandoc(cls.__doc__ or "").partition("\n")[0], cls.__module__)

@@ -12,6 +12,7 @@ from leaderboard.records.record import FINAL_STATUSES, Record, read_record
 from leaderboard.whole_files import OF_THE_MACHINE, TEMPORARY, CannotWrite, write_whole
 
 CONFIG, RECORD, CURVES, PICTURE = "config.yaml", "record.json", "curves.parquet", "curves.png"
+PROBES_TABLE = "probes.parquet"
 KEPT = "checkpoints"
 """Subfolder of the weights that are kept."""
 

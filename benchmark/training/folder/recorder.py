@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,15 @@ from lightning import Callback, LightningModule, Trainer
 from benchmark.config.errors import optional
 from benchmark.training.emergence import part_hits_of
 from benchmark.training.folder.checkpoint import CHECKPOINT, save_weights
-from benchmark.training.folder.layout import CONFIG, CURVES, PICTURE, RECORD, finished_record, kept_checkpoint
+from benchmark.training.folder.layout import (
+    CONFIG,
+    CURVES,
+    PICTURE,
+    PROBES_TABLE,
+    RECORD,
+    finished_record,
+    kept_checkpoint,
+)
 from benchmark.training.folder.seed_log import N_FIRST_LOSSES, SeedLog
 from benchmark.training.machine import environment
 from benchmark.training.module import EmergenceModule
@@ -164,15 +173,21 @@ class Recorder(Callback):
         step = trainer.global_step
         log_metrics(trainer, {f"val/{name}": value for name, value in pl_module.evaluation.metrics.items()})
         self._look(trainer, pl_module)
+        probed: list[dict[str, float]] = []
         for seed, evaluation in pl_module.evaluations.items():
-            if self.logs[seed].diverged is None:
-                self.logs[seed].take(step, evaluation)
+            if (log := self.logs[seed]).diverged is None:
+                is_new = log.take(step, evaluation)
+                if is_new and log.probes is not None and log.diverged is None and is_rank_zero():
+                    probed.append(log.probes.look(step, partial(pl_module.model_of, seed)))
             if self.keep_every is not None and step % self.keep_every == 0 and is_rank_zero():
                 path = kept_checkpoint(self.logs[seed].folder, step)
                 with writing(path):
                     for folder in (self.logs[seed].folder, path.parent):
                         folder.mkdir(exist_ok=True)
                 save_weights(path, pl_module.model_of(seed), self.logs[seed].identity, step)
+        if names := sorted(set().union(*probed)):
+            of_name = {name: [values[name] for values in probed if name in values] for name in names}
+            log_metrics(trainer, {f"probes/{name}": sum(values) / len(values) for name, values in of_name.items()})
         self._end(trainer, pl_module)
         for log in self._live(pl_module):
             log.train_clock(running=not trainer.sanity_checking)
@@ -209,7 +224,8 @@ class Recorder(Callback):
         return [log.record for log in self.logs.values() if log.record is not None]
 
     def _write(self, module: EmergenceModule, seed: int, status: str | None, error: str | None) -> None:
-        """Write the curves, then atomically the record, and then the picture, which may fail without harm."""
+        """Write the curves, then atomically the record, and then table of probes and picture, which may fail without
+        harm."""
         log = self.logs[seed]
         log.train_clock(running=False)
         if log.diverged is not None:
@@ -233,6 +249,9 @@ class Recorder(Callback):
         record = self._record(module, seed, status or log.outcome(), error, curves)
         write_record(path, record)
         log.record = record
+        if log.probes is not None:
+            with optional(f"{log.folder / PROBES_TABLE}: the table of probes was not written"):
+                write_whole(log.folder / PROBES_TABLE, log.probes.table.frame().to_parquet(None, index=False))
         if table is not None and self.picture:
             with optional(f"{log.folder / PICTURE}: the picture was not drawn"):
                 from benchmark.training.display import picture

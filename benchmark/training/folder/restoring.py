@@ -1,6 +1,7 @@
 """Checkpoints that a run goes on from, or takes its weights from."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.config.errors import BenchmarkError, Damaged, said
@@ -28,7 +29,7 @@ def own_checkpoint(folder: Path, begin_anew: bool) -> Path | None:
         return None
 
 
-def require_resumable(path: Path, identity: RunIdentity, module: EmergenceModule) -> None:
+def require_resumable(path: Path, identity: RunIdentity, module: EmergenceModule, probes: Sequence[str]) -> None:
     """Raise a ValueError of one line if training cannot go on from a checkpoint."""
     checkpoint = check_checkpoint(path, identity)
     if "optimizer_states" not in checkpoint:
@@ -39,6 +40,12 @@ def require_resumable(path: Path, identity: RunIdentity, module: EmergenceModule
     if (there := checkpoint.get("metrics", [])) != (here := list(module.metrics)):
         raise BenchmarkError(
             f"{path}: its curves have the metrics {there}, this run asks for {here}: set metrics: {there}"
+        )
+    recorders = checkpoint.get("callbacks", {}).get("Recorder", {}).get("seeds", {})
+    tables = {name: None for log in recorders.values() for name in log.get("probes", {}).get("names", ())}
+    if (looked := sorted(tables)) != (asked := sorted(probes)):
+        raise BenchmarkError(
+            f"{path}: its table has the probes {looked}, this run asks for {asked}: set probes: {looked}"
         )
 
 

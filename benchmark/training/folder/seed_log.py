@@ -11,6 +11,7 @@ from typing import Any
 from benchmark.config.identity import RunIdentity
 from benchmark.metrics.held_out import Evaluation
 from benchmark.training.emergence import hits_of
+from benchmark.training.folder.probe_log import ProbeLog
 from datamodules import Task
 from leaderboard.records.record import Hit, Record
 
@@ -27,6 +28,7 @@ class SeedLog:
         folder: where its record goes.
         config: YAML from which the run can be repeated, for a folder that does not hold it yet.
         init_hash: of the weights that it began with.
+        probes: that look at its model, if some do.
 
     Attributes:
         step: optimizer steps made.
@@ -43,6 +45,7 @@ class SeedLog:
     folder: Path
     config: str | None = None
     init_hash: str | None = None
+    probes: ProbeLog | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     step: int = 0
     first_losses: list[float] = field(default_factory=list)
@@ -58,9 +61,10 @@ class SeedLog:
     def __post_init__(self) -> None:
         self.hits = hits_of(self.task.targets, self.curves)
 
-    def take(self, step: int, evaluation: Evaluation) -> None:
-        """Take in the evaluation at a step, if it lies on the grid and is a new one."""
-        if step % self.identity.protocol.eval_every == 0 and not (self.curves and self.curves[-1]["step"] >= step):
+    def take(self, step: int, evaluation: Evaluation) -> bool:
+        """Take in the evaluation at a step, if it lies on the grid and is a new one; returns whether it is."""
+        is_new = step % self.identity.protocol.eval_every == 0 and not (self.curves and self.curves[-1]["step"] >= step)
+        if is_new:
             by_position = evaluation.loss_L.float()
             row = {"step": step, **evaluation.metrics, "loss_by_position_nats": by_position}
             if len(evaluation.parts_P):
@@ -69,6 +73,7 @@ class SeedLog:
             self.hits = hits_of(self.task.targets, self.curves, self.hits)
         if not math.isfinite(loss := evaluation.metrics["loss_nats"]):
             self.diverged = f"held-out loss is {loss} at step {step}"
+        return is_new
 
     def take_losses(self, first_step: int, losses: list[float]) -> None:
         """Take in the training losses of the steps from `first_step` on, counted from 1.
@@ -126,6 +131,7 @@ class SeedLog:
             "train_s": self.train_s + running,
             "eval_s": self.eval_s,
             "curves": list(self.curves),
+            **({} if self.probes is None else {"probes": self.probes.state_dict()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -135,4 +141,6 @@ class SeedLog:
         self.step = state["step"]  # a run cut short after its last step trains no further
         self.first_losses, self.curves = list(state["first_losses"]), list(state["curves"])
         self.train_s, self.eval_s = state["train_s"], state["eval_s"]
+        if self.probes is not None:
+            self.probes.load_state_dict(state["probes"])
         self.hits = hits_of(self.task.targets, self.curves)
