@@ -20,7 +20,7 @@ from benchmark.training.folder.layout import PROBES_TABLE
 from datamodules import Task
 from tests.helpers.runs import LM, assert_same_run, curves_of, fit, record_of, resume, send_at
 
-ALL = ["attention"]
+ALL = ["attention", "dependency"]
 WITH = f"--probes={','.join(ALL)}"
 
 
@@ -184,7 +184,7 @@ def test_a_run_goes_on_with_the_probes_that_its_table_has(tmp_path: Path, tiny: 
     run = benchmark.fit(config=tiny, probes=ALL, out=tmp_path, name="a", progress=False)
     other = benchmark.build(benchmark.configure(config=tiny, out=tmp_path, name="b"))
     assert run.folder is not None
-    with pytest.raises(benchmark.BenchmarkError, match=r"table has the probes \['attention'\]"):
+    with pytest.raises(benchmark.BenchmarkError, match=r"table has the probes \['attention', 'dependency'\]"):
         other.fit(resume_from=run.folder / "last.ckpt")
     assert not (tmp_path / "lm" / "transformer" / "b").exists()
 
