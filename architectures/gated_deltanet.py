@@ -30,6 +30,7 @@ Shape letters: B batch, L positions, D, H, K, V, C and W as above.
 """
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -133,8 +134,7 @@ class GatedDeltaMixer(Accelerated):
         inputs, memory = state
         qkv_BLC, inputs = short_convolution(self.qkv(x_BLD), self.filters, state=inputs, implementation=on_cpu)
         q, k, v = (part.unflatten(-1, (self.n_heads, -1)) for part in qkv_BLC.split(self.qkv_sizes, dim=-1))
-        beta_BLH, alpha_BLH = self.gates(x_BLD).chunk(2, dim=-1)
-        log_alpha_BLH = -self.A_log.exp() * F.softplus(alpha_BLH + self.dt_bias)
+        beta_BLH, log_alpha_BLH = self.rates(x_BLD)
         o_BLHV, memory = gated_delta_rule(
             l2_normalise(q, self.head_dim**-0.5),
             l2_normalise(k),
@@ -146,6 +146,11 @@ class GatedDeltaMixer(Accelerated):
         )
         y_BLD = self.out(self.head_norm(o_BLHV).flatten(2) * F.silu(self.output_gate(x_BLD)))
         return y_BLD, (inputs, memory)
+
+    def rates(self, x_BLD: Tensor) -> tuple[Tensor, Tensor]:
+        """beta before its sigmoid, and log alpha, (B, L, H) each."""
+        beta_BLH, alpha_BLH = self.gates(x_BLD).chunk(2, dim=-1)
+        return beta_BLH, -self.A_log.exp() * F.softplus(alpha_BLH + self.dt_bias)
 
 
 class SwiGLU(nn.Module):
@@ -179,6 +184,8 @@ class GatedDeltaNetBlock(RecurrentBlock):
         mlp: the second sublayer.
     """
 
+    decay_axes: ClassVar[str] = "head"
+
     def __init__(self, d_model: int, mixer: GatedDeltaMixer, mlp: SwiGLU) -> None:
         super().__init__()
         self.mixer_norm, self.mixer = RMSNorm(d_model, eps=NORM_EPS), mixer
@@ -187,6 +194,10 @@ class GatedDeltaNetBlock(RecurrentBlock):
     def initial_state(self, batch_size: int) -> State:
         """As `GatedDeltaMixer.initial_state`."""
         return self.mixer.initial_state(batch_size)
+
+    def decay(self, x_BLD: Tensor) -> Tensor:
+        """alpha: the share of the memory that is left after a token, but for the key that it overwrites, (B, L, H)."""
+        return self.mixer.rates(self.mixer_norm(x_BLD))[1].exp()
 
     def scan(self, x_BLD: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, L, D) to (B, L, D) and the state after the last position."""

@@ -19,6 +19,7 @@ are those of every architecture here.
 """
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +50,7 @@ class LRUBlock(Accelerated, RecurrentBlock):
 
     library = None
     no_weight_decay = RECURRENT
+    decay_axes: ClassVar[str] = "channel"
 
     def __init__(
         self, d_model: int, *, d_state: int, r_min: float, r_max: float, max_phase: float, lr_factor: float,
@@ -72,6 +74,10 @@ class LRUBlock(Accelerated, RecurrentBlock):
     def initial_state(self, batch_size: int) -> State:
         """Zeros, in the shape that the class names."""
         return (self.B.new_zeros(batch_size, len(self.B)),)
+
+    def decay(self, x_BLD: Tensor) -> Tensor:
+        """|lambda|: the share of each state that is left after a token, (1, 1, N), whatever the input."""
+        return torch.exp(-self.nu_log.exp())[None, None]
 
     def scan(self, x_BLD: Tensor, state: State) -> tuple[Tensor, State]:
         """Read L positions; see `RecurrentBlock.scan`."""

@@ -24,6 +24,7 @@ import math
 from typing import ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from architectures.model import Positions, RecurrentBlock, SequenceModel, State, require_positive
@@ -50,6 +51,7 @@ class MambaBlock(Accelerated, RecurrentBlock):
 
     library: ClassVar[str] = "mamba_ssm"
     no_weight_decay = ("A_log",)  # as in the authors' code; a matrix here
+    decay_axes: ClassVar[str] = "channel state"
 
     def __init__(
         self, d_model: int, d_inner: int, d_state: int, d_conv: int, dt_rank: int, n_layers: int, backend: Backend
@@ -86,14 +88,23 @@ class MambaBlock(Accelerated, RecurrentBlock):
         """(B, L, d_model) to (B, L, d_model), without a state, because the fused kernel starts from zero only."""
         return self._read(x_BLD, None, None)[0]
 
-    def _read(self, x_BLD: Tensor, inputs: Tensor | None, h: Tensor | None) -> tuple[Tensor, State]:
-        implementation = self.implementation(x_BLD)
-        d_state = self.A_log.shape[1]
-        u = self.norm(x_BLD)
+    def decay(self, x_BLD: Tensor) -> Tensor:
+        """exp(Delta_t A): the share of each state that is left after a token, (B, L, D, N), from the initial state."""
+        dt, *_ = self._projections(self.norm(x_BLD), None, self.implementation(x_BLD))
+        return torch.exp(F.softplus(self.dt_proj(dt))[..., None] * -self.A_log.exp())
+
+    def _projections(self, u: Tensor, inputs: Tensor | None, implementation: str) -> tuple[Tensor, ...]:
+        """dt, B and C, what the scan reads, and the last inputs of the convolution."""
         x, inputs = short_convolution(
             self.in_proj(u), self.conv_weight, self.conv_bias, inputs, implementation=implementation
         )
-        dt, B, C = self.x_proj(x).split([self.dt_proj.in_features, d_state, d_state], dim=-1)
+        d_state = self.A_log.shape[1]
+        return *self.x_proj(x).split([self.dt_proj.in_features, d_state, d_state], dim=-1), x, inputs
+
+    def _read(self, x_BLD: Tensor, inputs: Tensor | None, h: Tensor | None) -> tuple[Tensor, State]:
+        implementation = self.implementation(x_BLD)
+        u = self.norm(x_BLD)
+        dt, B, C, x, inputs = self._projections(u, inputs, implementation)
         y, h = selective_scan(
             x, self.dt_proj(dt), -self.A_log.exp(), B, C, self.skip, self.gate_proj(u), h, implementation=implementation
         )

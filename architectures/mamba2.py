@@ -17,6 +17,7 @@ every architecture here (LayerNorm, head not tied).
 """
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +48,8 @@ class Mamba2Block(Accelerated, RecurrentBlock):
         n_groups: G; divides the number of heads.
         backend: of the recurrence and the convolution.
     """
+
+    decay_axes: ClassVar[str] = "head"
 
     def __init__(
         self, d_model: int, *, n_layers: int, d_state: int, d_conv: int, expand: int, head_dim: int, n_groups: int,
@@ -101,6 +104,11 @@ class Mamba2Block(Accelerated, RecurrentBlock):
                 x_BLHP, dt_BLH, -self.A_log.exp(), b_BLGN, c_BLGN, self.D, ssm_state, implementation=implementation
             )
         return x_BLD + self.output(y.flatten(2), z), (conv_state, ssm_state)
+
+    def decay(self, x_BLD: Tensor) -> Tensor:
+        """exp(dt_t A): the share of S that is left after a token, (B, L, H)."""
+        weight = self.in_proj.weight[-len(self.D) :]
+        return torch.exp(F.softplus(F.linear(self.norm(x_BLD), weight) + self.dt_bias) * -self.A_log.exp())
 
     def output(self, y: Tensor, z: Tensor) -> Tensor:
         """W_out RMSNorm(y * silu(z)), (B, L, E D) each to (B, L, D); every group is normed on its own."""

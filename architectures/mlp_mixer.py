@@ -39,7 +39,11 @@ class CausalPositionLinear(nn.Module):
     def forward(self, x_BLD: Tensor) -> Tensor:
         """(B, L, D) to (B, L, D); output position l is a function of inputs 0..l."""
         length = x_BLD.shape[-2]
-        return self.weight[:length, :length].tril() @ x_BLD + self.bias[:length]
+        return self.matrix(length) @ x_BLD + self.bias[:length]
+
+    def matrix(self, length: int) -> Tensor:
+        """The map over the first so many positions, (L, L), output by input; 0 above the diagonal."""
+        return self.weight[:length, :length].tril()
 
 
 class MixerBlock(nn.Module):
@@ -67,6 +71,11 @@ class MixerBlock(nn.Module):
         """(B, L, D) to (B, L, D)."""
         x_BLD = x_BLD + self.position_mixing(self.position_norm(x_BLD))
         return x_BLD + self.channel_mixing(self.channel_norm(x_BLD))
+
+    def position_matrices(self, length: int) -> list[Tensor]:
+        """The maps over the first so many positions in the order of their use, (L, L) each."""
+        maps = [part for part in self.position_mixing.modules() if isinstance(part, CausalPositionLinear)]
+        return [part.matrix(length) for part in maps]
 
 
 @register("mlp_mixer")

@@ -73,6 +73,7 @@ class TimeMixing(Accelerated):
     # The authors' code decays the weights of linear maps only, and doubles the learning rate of w0.
     lr_factors: ClassVar[dict[str, float]] = {"w0": 2.0}
     no_weight_decay = ("x", "w1", "w2", "a1", "a2", "v1", "v2", "g1", "g2", "r_k")
+    decay_axes: ClassVar[str] = "head channel"
 
     def __init__(self, d_model: int, head_dim: int, layer: int, n_layers: int, backend: Backend) -> None:
         super().__init__(backend, head_dim)
@@ -137,6 +138,16 @@ class TimeMixing(Accelerated):
         g, norm = torch.sigmoid(xg @ self.g1) @ self.g2, self.ln_x
         y = readout(y, r, k, v, g, self.r_k, norm.weight, norm.bias, eps=norm.eps, implementation=implementation)
         return self.output(y), state, v_first
+
+    def decay(self, x_BLD: Tensor, before_BD: Tensor, *_: Tensor | None) -> Tensor:
+        """w: the share of each row of S that is left after a token, but for the removal key, (B, L, H, K).
+
+        Args:
+            x_BLD, before_BD: as in `forward`.
+        """
+        _, xw, *_ = token_shift(x_BLD, before_BD, self.x, implementation=self.implementation(x_BLD))
+        log_w = LOG_DECAY * torch.sigmoid(torch.tanh(xw @ self.w1) @ self.w2 + self.w0)
+        return log_w.exp().unflatten(-1, (self.n_heads, -1))
 
     def recurrence(
         self, r: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, log_w: Tensor, state: Tensor, implementation: str

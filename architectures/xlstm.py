@@ -24,6 +24,7 @@ embedding are those of every architecture here.
 """
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +54,12 @@ def _blockwise(x_BLD: Tensor, weight: Tensor) -> Tensor:
     return torch.einsum("blnj,nij->blni", x_BLD.unflatten(-1, (len(weight), -1)), weight).flatten(2)
 
 
+def _gate(qkv: tuple[Tensor, Tensor, Tensor], gate: nn.Linear) -> Tensor:
+    """Linear map of [q, k, v] (B, L, 3 I) to (B, L, H), as three products: the one of [q, k, v] would be a copy."""
+    products = [F.linear(part, weight) for part, weight in zip(qkv, gate.weight.chunk(3, dim=1), strict=True)]
+    return sum(products) + gate.bias
+
+
 def _head_norm(h_BLHK: Tensor, weight: Tensor) -> Tensor:
     """Norm within every head, (B, L, H, K) to (B, L, H K)."""
     return F.layer_norm(h_BLHK, h_BLHK.shape[-1:]).flatten(2) * weight
@@ -72,6 +79,8 @@ class MLSTMBlock(Accelerated, RecurrentBlock):
         d_conv: filter width W.
         backend: of the memory and the convolution.
     """
+
+    decay_axes: ClassVar[str] = "head"
 
     def __init__(
         self, d_model: int, *, n_layers: int, n_heads: int, expand: int, d_conv: int, backend: Backend
@@ -111,19 +120,26 @@ class MLSTMBlock(Accelerated, RecurrentBlock):
         convolved, conv_state = short_convolution(
             inner, self.conv_weight, self.conv_bias, conv_state, implementation=implementation
         )
-        q, k, v = _blockwise(convolved, self.query), _blockwise(convolved, self.key), _blockwise(inner, self.value)
-        # Three products per gate instead of one of [q, k, v]: which would be a copy.
-        input_gate, forget_gate = (
-            sum(F.linear(part, weight) for part, weight in zip((q, k, v), gate.weight.chunk(3, dim=1), strict=True))
-            + gate.bias
-            for gate in (self.input_gate, self.forget_gate)
-        )
+        q, k, v = self._heads(inner, convolved)
+        input_gate, forget_gate = (_gate((q, k, v), gate) for gate in (self.input_gate, self.forget_gate))
         q, k, v = (part.unflatten(-1, (self.n_heads, -1)) for part in (q, k, v))
         h_BLHK, memory, scale = mlstm(
             q * q.shape[-1] ** -0.5, k, v, input_gate, forget_gate, memory, scale, implementation=implementation
         )
         y = _head_norm(h_BLHK, self.head_norm_weight) + self.skip * convolved
         return x_BLD + F.linear(y * F.silu(z), self.down), (conv_state, memory, scale)
+
+    def _heads(self, inner: Tensor, convolved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k and v, (B, L, I) each."""
+        return _blockwise(convolved, self.query), _blockwise(convolved, self.key), _blockwise(inner, self.value)
+
+    def decay(self, x_BLD: Tensor) -> Tensor:
+        """f = sigmoid(f~): the share of the memory that is left after a token, (B, L, H), from the initial state."""
+        inner = F.linear(self.norm(x_BLD), self.up.chunk(2)[0])
+        convolved, _ = short_convolution(
+            inner, self.conv_weight, self.conv_bias, None, implementation=self.implementation(x_BLD)
+        )
+        return _gate(self._heads(inner, convolved), self.forget_gate).sigmoid()
 
 
 class SLSTMBlock(Accelerated, RecurrentBlock):
@@ -142,6 +158,7 @@ class SLSTMBlock(Accelerated, RecurrentBlock):
 
     library = None
     no_weight_decay = ("bias",)  # a matrix here: gates by heads
+    decay_axes: ClassVar[str] = "head channel"
 
     def __init__(self, d_model: int, *, n_layers: int, index: int, n_heads: int, d_conv: int, backend: Backend) -> None:
         super().__init__(backend)
@@ -173,6 +190,24 @@ class SLSTMBlock(Accelerated, RecurrentBlock):
 
     def scan(self, x_BLD: Tensor, state: State) -> tuple[Tensor, State]:
         """Read L positions; see `RecurrentBlock.scan`."""
+        h_BLHK, _, after = self._remember(x_BLD, state)
+        x_BLD = x_BLD + _head_norm(h_BLHK, self.head_norm_weight)
+        gate, value = F.linear(self.mlp_norm(x_BLD), self.up).chunk(2, dim=-1)
+        return x_BLD + F.linear(F.gelu(gate) * value, self.down), after
+
+    def decay(self, x_BLD: Tensor) -> Tensor:
+        """f = sigmoid(f~): the share of the memory that is left after a token, (B, L, H, K), from the initial state."""
+        h_BLHK, gates_BLHF, _ = self._remember(x_BLD, self.initial_state(len(x_BLD)))
+        before_BLHK = F.pad(h_BLHK[:, :-1], (0, 0, 0, 0, 1, 0))
+        width = h_BLHK.shape[-1]
+        of_forgetting = slice(width, 2 * width)
+        return (
+            gates_BLHF[..., of_forgetting]
+            + torch.einsum("blhj,hjk->blhk", before_BLHK, self.recurrent[..., of_forgetting])
+        ).sigmoid()
+
+    def _remember(self, x_BLD: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """h (B, L, H, K), the input's part of i~, f~, z~ and o~ (B, L, H, 4 K), and the state afterwards."""
         conv_state, memory = state
         implementation = self.implementation(x_BLD)
         u_BLD = self.norm(x_BLD)
@@ -186,12 +221,9 @@ class SLSTMBlock(Accelerated, RecurrentBlock):
                 (u_BLD, self.cell), (u_BLD, self.output_gate),
             )
         ]  # fmt: skip
-        h_BLHK, memory = slstm(
-            torch.cat(gates, dim=-1) + self.bias, self.recurrent, memory, implementation=implementation
-        )
-        x_BLD = x_BLD + _head_norm(h_BLHK, self.head_norm_weight)
-        gate, value = F.linear(self.mlp_norm(x_BLD), self.up).chunk(2, dim=-1)
-        return x_BLD + F.linear(F.gelu(gate) * value, self.down), (conv_state, memory)
+        gates_BLHF = torch.cat(gates, dim=-1) + self.bias
+        h_BLHK, memory = slstm(gates_BLHF, self.recurrent, memory, implementation=implementation)
+        return h_BLHK, gates_BLHF, (conv_state, memory)
 
 
 @register("xlstm")
