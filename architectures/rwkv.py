@@ -139,13 +139,13 @@ class TimeMixing(Accelerated):
         y = readout(y, r, k, v, g, self.r_k, norm.weight, norm.bias, eps=norm.eps, implementation=implementation)
         return self.output(y), state, v_first
 
-    def decay(self, x_BLD: Tensor, before_BD: Tensor, *_: Tensor | None) -> Tensor:
+    def decay(self, x_BLD: Tensor, before_BD: Tensor, *more: Tensor | None) -> Tensor:
         """w: the share of each row of S that is left after a token, but for the removal key, (B, L, H, K).
 
         Args:
-            x_BLD, before_BD: as in `forward`.
+            x_BLD, before_BD, more: as in `forward`; it depends on the first two.
         """
-        _, xw, *_ = token_shift(x_BLD, before_BD, self.x, implementation=self.implementation(x_BLD))
+        xw = token_shift(x_BLD, before_BD, self.x, implementation=self.implementation(x_BLD))[1]
         log_w = LOG_DECAY * torch.sigmoid(torch.tanh(xw @ self.w1) @ self.w2 + self.w0)
         return log_w.exp().unflatten(-1, (self.n_heads, -1))
 

@@ -47,7 +47,7 @@ class WeightsProbe(Probe):
             number = re.search(r"(?:^|\.)(\d+)(?:\.|$)", name)
             layer = None if number is None else int(number[1])
             if hasattr(module, MATRICES):
-                matrices: list[Tensor] = module.position_matrices(self.task.seq_len)  # type: ignore[operator]
+                matrices: list[Tensor] = module.position_matrices(self.task.seq_len)
                 axes = "query key" if len(matrices) == 1 else "channel query key"
                 yield Measured(
                     "position_matrix", matrices[0] if len(matrices) == 1 else torch.stack(matrices), axes, layer

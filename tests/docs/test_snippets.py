@@ -12,6 +12,7 @@ import pytest
 
 from architectures import ARCHITECTURES
 from benchmark.metrics import METRICS
+from benchmark.probes import PROBES
 from datamodules import TASKS
 from leaderboard.board.columns.column import REGISTERED
 from tests.helpers.page_commands import Place, check_of
@@ -35,7 +36,7 @@ def done() -> set[tuple[str, ...]]:
 @pytest.fixture
 def as_before() -> Iterator[None]:
     """Registries, modules and the module path after a test as before it."""
-    registries: tuple[dict[str, Any], ...] = (ARCHITECTURES, METRICS, TASKS)
+    registries: tuple[dict[str, Any], ...] = (ARCHITECTURES, METRICS, PROBES, TASKS)
     modules, path = set(sys.modules), list(sys.path)
     before, columns = [dict(registry) for registry in registries], list(REGISTERED)
     yield

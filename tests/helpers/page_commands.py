@@ -318,6 +318,7 @@ KINDS = {
     "python -m benchmark speed": Kind(speed, "few and short sequences, no seeds: its own tests measure them"),
     "python -m benchmark.speed.generator_speed": Kind(module, "is there; its own tests run it, in a minute"),
     "python -m benchmark.speed.overhead": Kind(module, "is there; its own tests run it, in a minute"),
+    "python -m benchmark.speed.probe_cost": Kind(module, "is there; its own tests measure one cell"),
     "python -m leaderboard show": Kind(leaderboard_command(), "committed records stand in for those of a sweep"),
     "python -m leaderboard compare": Kind(leaderboard_command()),
     "python -m leaderboard schema": Kind(leaderboard_command()),

@@ -52,10 +52,10 @@ def test_the_toy_by_hand() -> None:
     np.testing.assert_allclose(array(table.loc["entropy"]), [last / 2, (math.log(2) + math.log(3)) / 2], rtol=1e-5)
     np.testing.assert_allclose(array(table.loc["sample_entropy"]), [0.0, (math.log(2) + math.log(3)) / 2], rtol=1e-5)
     nan = math.nan
-    np.testing.assert_allclose(array(table.loc["mass"]), [[nan, 1, 1], [nan, 1, 2 / 3]], rtol=1e-6)
+    np.testing.assert_allclose(array(table.loc["mass"]), np.array([[nan, 1, 1], [nan, 1, 2 / 3]]), rtol=1e-6)
     np.testing.assert_allclose(
         array(table.loc["map"]),
-        [[[1, 0, 0], [0, 1, 0], [1 - first, first, 0]], [[1, 0, 0], [1 / 2, 1 / 2, 0], [1 / 3] * 3]],
+        np.array([[[1, 0, 0], [0, 1, 0], [1 - first, first, 0]], [[1, 0, 0], [1 / 2, 1 / 2, 0], [1 / 3] * 3]]),
         rtol=1e-6,
     )
     heads, mass = serving_heads(torch.tensor(array(table.loc["mass"])))

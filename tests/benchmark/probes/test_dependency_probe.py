@@ -104,7 +104,8 @@ def test_a_half_sure_model_has_half_the_effect_and_its_own_keys() -> None:
 def test_against_one_replacement_at_a_time_and_the_future_has_no_effect(name: str) -> None:
     torch.manual_seed(0)
     task = CellularAutomata(4, 3, 4, task_seed=0, data_seed=0)
-    model = ARCHITECTURES[name](task.vocab_size, task.seq_len, d_model=16)
+    options: Any = {"d_model": 16}
+    model = ARCHITECTURES[name](task.vocab_size, task.seq_len, **options)
     with torch.no_grad():
         model.head.weight.mul_(20)
         tokens = task.rows(0, 3, "eval")

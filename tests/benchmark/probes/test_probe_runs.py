@@ -24,13 +24,13 @@ ALL = ["attention", "dependency"]
 WITH = f"--probes={','.join(ALL)}"
 
 
-def assert_same_table(ours: Path, theirs: Path, **tolerance: float) -> None:
+def assert_same_table(ours: Path, theirs: Path, rtol: float = 0.0, atol: float = 0.0) -> None:
     """Equal in every row: to the bit, or values within a tolerance."""
     one, other = (read(folder / PROBES_TABLE) for folder in (ours, theirs))
     names = ["step", "probe", "quantity", "layer", "axes"]
     pd.testing.assert_frame_equal(one[names], other[names])
     for here, there in zip(one.itertuples(), other.itertuples(), strict=True):
-        np.testing.assert_allclose(array(here), array(there), **{"rtol": 0, **tolerance}, err_msg=str(here.quantity))
+        np.testing.assert_allclose(array(here), array(there), rtol=rtol, atol=atol, err_msg=str(here.quantity))
 
 
 @register_probe("noisy")
@@ -138,14 +138,14 @@ def test_seeds_of_one_process_have_the_tables_that_they_have_alone(tmp_path: Pat
 
 @pytest.mark.slow
 def test_tensorboard_has_the_numbers(tmp_path: Path, tiny: dict[str, Any]) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
     config = {**tiny, "trainer": {"accelerator": "cpu"}}
     run = benchmark.fit(config=config, probes=ALL, out=tmp_path, name="a", progress=False)
     events = EventAccumulator(str(run.folder)).Reload()
     found = [(event.step, event.value) for event in events.Scalars("probes/attention_mass")]
     curves = run.curves()
-    assert found == list(zip(curves["step"], np.float32(curves["attention_mass"]), strict=True))
+    assert found == list(zip(curves["step"], curves["attention_mass"].astype("float32"), strict=True))
 
 
 @pytest.mark.slow

@@ -26,7 +26,8 @@ SIZES: dict[str, dict[str, Any]] = {
 def model_of(name: str, **options: Any) -> SequenceModel:
     """Two layers, with every parameter moved, so that nothing is zero or constant by its initial value."""
     torch.manual_seed(1)
-    model = ARCHITECTURES[name](TASK.vocab_size, TASK.seq_len, n_layers=2, **SIZES.get(name, {}), **options)
+    options = {"n_layers": 2, **SIZES.get(name, {}), **options}
+    model = ARCHITECTURES[name](TASK.vocab_size, TASK.seq_len, **options)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape))
@@ -127,8 +128,8 @@ def test_xlstm_by_its_equations() -> None:
                 plain = after_one_token(second, x_D, state)
                 h, c, n, m = state[1][0]
                 # the normaliser, n exp(m), takes what is left and exp(i~): moved by a unit, it differs by the decay
-                moved = torch.stack([h, c, n + 1.0, m])[None]
-                n_moved, n_plain = (after_one_token(second, x_D, (state[0], s))[1][0] for s in (moved, state[1]))
+                more = torch.stack([h, c, n + 1.0, m])[None]
+                n_moved, n_plain = (after_one_token(second, x_D, (state[0], s))[1][0] for s in (more, state[1]))
                 share = (n_moved[2].double() - n_plain[2].double()) * (n_plain[3].double() - m.double()).exp()
                 scalar.append(torch.where(m < -1e30, math.nan, share))  # where there is no memory yet
                 state = plain
@@ -168,11 +169,13 @@ def test_every_recurrent_architecture_takes_part_and_a_hybrid_by_its_blocks() ->
         assert sorted(found) == [0, 1], name
         for axes, values in found.values():
             assert values.ndim == len(axes.split()) and ((values > 0) & (values < 1)).all(), name
-    hybrid = ARCHITECTURES["hybrid"](2, TASK.seq_len, d_model=16, pattern="attention(n_heads=2) rwkv(head_dim=8) lru")
+    options: Any = {"d_model": 16, "pattern": "attention(n_heads=2) rwkv(head_dim=8) lru"}
+    hybrid = ARCHITECTURES["hybrid"](2, TASK.seq_len, **options)
     assert sorted(decays(hybrid)) == [1, 2]
 
 
 def test_a_model_without_either_is_refused() -> None:
-    model = ARCHITECTURES["transformer"](2, TASK.seq_len, d_model=8, n_heads=2)
+    options: Any = {"d_model": 8, "n_heads": 2}
+    model = ARCHITECTURES["transformer"](2, TASK.seq_len, **options)
     with pytest.raises(ValueError, match="--probes weights: model transformer has no position matrices and no decays"):
         look("weights", model, TASK)
