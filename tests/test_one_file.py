@@ -1,4 +1,4 @@
-"""An architecture, a task, a metric and a column of the leaderboard are one file each: here all four are added."""
+"""An architecture, a task, a metric, a probe and a column of the leaderboard are one file each: all are added here."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.probes import read
 from leaderboard.records.record import read_record
 
 FILES = {
@@ -93,6 +94,19 @@ def certainty(logits_EBLV: Tensor, tokens_EB: Tensor, scored_EBL: Tensor) -> Ten
     """Probability of the likeliest token, averaged over all positions."""
     return logits_EBLV.softmax(-1).amax(-1).mean(-1)
 ''',
+    "benchmark/probes/embeddings.py": '''
+"""How long the embedding of every token is."""
+
+from benchmark.probes import Measured, Probe, register_probe
+
+
+@register_probe("embeddings")
+class EmbeddingsProbe(Probe):
+    """Length of the embedding of every token."""
+
+    def __call__(self, model, tokens_BN):
+        yield Measured("length", model.embedding.weight.norm(dim=1), "token")
+''',
     "leaderboard/board/columns/letters.py": '''
 """A column that counts letters."""
 
@@ -122,14 +136,22 @@ def test_each_is_one_file(repository: Path, tmp_path: Path) -> None:
         return done.stdout
 
     listed = python("benchmark", "list")
-    for kind, name in (("architecture", "one_back"), ("task", "alternating"), ("metric", "certainty")):
+    for kind, name in (
+        ("architecture", "one_back"),
+        ("task", "alternating"),
+        ("metric", "certainty"),
+        ("probe", "embeddings"),
+    ):
         assert [kind, name] in [line.split()[:2] for line in listed.splitlines()]
     python(
         "benchmark", "fit", "--model=one_back", "--data=alternating", "--data.batch_size=32", "--metrics=[certainty]",
+        "--probes=[embeddings]",
         "--protocol.max_steps=200", "--protocol.eval_every=25", "--optimizer.lr=1e-2", "--optimizer.warmup_steps=5",
         "--trainer.accelerator=cpu", "--picture=false", "--name=a",
     )  # fmt: skip
-    record = read_record(tmp_path / "runs" / "alternating" / "one_back" / "a" / "record.json")
+    folder = tmp_path / "runs" / "alternating" / "one_back" / "a"
+    record = read_record(folder / "record.json")
+    assert set(read(folder / "probes.parquet")["quantity"]) == {"length"}
     assert record.status == "solved" and record.final is not None
     assert 0.5 < record.final.task_metrics["certainty"] <= 1
     header, row = python("leaderboard", "show", "runs").splitlines()
