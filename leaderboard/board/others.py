@@ -101,7 +101,8 @@ def task_label(record: Record) -> str:
     """
     task = record.task
     name = task.name if task.version == 1 else f"{task.name} v{task.version}"
-    return " ".join([name, *(f"{SHORT.get(knob, knob)}={plain(value)}" for knob, value in task.config.items() if knob != "target_accuracy")])
+    knobs = {knob: value for knob, value in task.config.items() if knob != "target_accuracy"}
+    return " ".join([name, *(f"{SHORT.get(knob, knob)}={plain(value)}" for knob, value in knobs.items())])
 
 
 def natural(text: str) -> list[int | str]:

@@ -8,8 +8,9 @@ Interval and p value are one test read in two ways: a null value is outside of t
 its p value is below a. The variance is that of the placements, the share of the other arm that each run is ahead of
 (DeLong, DeLong and Clarke-Pearson 1988), so that it asks for no equal distributions. To keep it from vanishing where
 one arm is ahead of all of the other, each arm is given two more runs of weight 1/4, one better and one worse than
-everything. Win rate t and variance V of these arms are those of t (1 - t) / V coin tosses, and that many tosses enter
-the score statistic and the score interval of a proportion (Wilson 1927).
+everything; and where most runs tie, the part of an arm of n runs is at least 1 / (4 n (n + 1)). Win rate t and variance
+V of these arms are those of t (1 - t) / V coin tosses, and that many tosses enter the score statistic and the score
+interval of a proportion (Wilson 1927).
 
 - A task's statistic is compared with Student's t, its degrees of freedom after Welch (1947) and Satterthwaite (1946).
 - One cell's is compared with the same statistic under permuted labels of the runs. It is studentised, and hence valid

@@ -110,11 +110,11 @@ def _claim(task: TaskWinRate, cells: Mapping[str, CellWinRateVerdict], fewest: i
     if sides["better"] and sides["worse"]:
         return "mixed", found
     low, high = task.interval(LEVEL_SAME)
-    where = f"the {LEVEL_SAME:.0%} interval is {low:.2f} to {high:.2f}"
+    where = f"the {100 * LEVEL_SAME:.0f} % interval is {low:.2f} to {high:.2f}"
     if not (SAME[0] <= low and high <= SAME[1]):
         reason = f"undecided, p = {p:.2g}; {where}"
     elif task.decided < MIN_DECIDED:
-        reason = f"{1 - task.decided:.0%} of the pairs tie; {where}"
+        reason = f"{100 * (1 - task.decided):.0f} % of the pairs tie; {where}"
     elif fewest < MIN_SEEDS_ONE_CELL:
         reason = f"{fewest} seeds in a cell, {MIN_SEEDS_ONE_CELL} are needed to call arms the same"
     else:

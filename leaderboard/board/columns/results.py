@@ -201,7 +201,8 @@ define(
     "the same cell: it solved sooner, or got further where neither solved. 50 % is equal. On a task it is the mean of "
     "the task's cells, with its 95 % interval; the order of the entries is the mean over tasks. `better` and `worse`: "
     f"50 % is rejected at {_LEVEL}. `same`: the 90 % interval lies within {_percent(SAME[0])} and {_percent(SAME[1])}, "
-    "and no cell is against it. `mixed`: cells contradict each other. Where no word stands, more seeds are needed.",
+    "and no cell is against it. `mixed`: neither, and cells contradict each other. Where no word stands, more seeds "
+    "are needed.",
 )
 define(
     "mean of the tasks",

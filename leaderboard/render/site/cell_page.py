@@ -41,7 +41,7 @@ def cell_page(
         knobs=cell.knobs,
         table=table(
             anchor("cell", suite.name, cell.name),
-            f"{cell.label}: entries by rank and win rate",
+            f"{cell.label}: entries by rank and mean step",
             columns_of(Table.CELL, "html"),
             suite.rows(cell),
         ),

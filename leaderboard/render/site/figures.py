@@ -113,7 +113,8 @@ class Figures:
             if found := series.runs(standing.name, result, target.metric):
                 rows += found
                 names.append(standing.name)
-                hits = [record.primary_step for record in result.records if record.primary_step is not None]
+                ended = [record for record in result.records if record.status in {"solved", "censored"}]
+                hits = [record.primary_step for record in ended if record.primary_step is not None]
                 parts.append(f"{standing.name}: {', '.join(f'{step:,}' for step in sorted(hits)) or 'none'}")
         if target is None or not rows:
             return NOTHING_TO_SHOW

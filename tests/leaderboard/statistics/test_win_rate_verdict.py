@@ -39,7 +39,7 @@ def test_identical() -> None:
     assert verdict.kind == "same"
     assert verdict.win_rate.estimate == pytest.approx(0.525)
     low, high = verdict.win_rate.interval(0.9)
-    assert verdict.reason == f"the 90% interval is {low:.2f} to {high:.2f}"
+    assert verdict.reason == f"the 90 % interval is {low:.2f} to {high:.2f}"
     assert {cell.reason for cell in verdict.cells.values()} == {"undecided, p = 1"}
 
 
@@ -50,7 +50,7 @@ def test_one_cell_is_too_little_to_be_the_same() -> None:
         assert (low < 0.3) != (high > 0.7)
         assert verdict.kind == "needs-seeds"
         p = verdict.win_rate.p()
-        assert verdict.reason == f"undecided, p = {p:.2g}; the 90% interval is {low:.2f} to {high:.2f}"
+        assert verdict.reason == f"undecided, p = {p:.2g}; the 90 % interval is {low:.2f} to {high:.2f}"
 
 
 def test_five_seeds_are_too_few_to_be_the_same() -> None:
@@ -115,7 +115,7 @@ def test_arms_that_learn_nothing_are_never_the_same(solving: int) -> None:
     verdict = against(arm, *[arm] * 8)
     assert verdict.kind == "needs-seeds"
     assert verdict.win_rate.p() == 1
-    assert "% of the pairs tie; the 90% interval is 0.4" in verdict.reason
+    assert "% of the pairs tie; the 90 % interval is 0.4" in verdict.reason
     assert all(cell.win_rate.p() == 1 for cell in verdict.cells.values())
 
 

@@ -14,8 +14,9 @@ from leaderboard.board.columns import Column, Name
 from leaderboard.render.charts import colours, series
 from leaderboard.render.site import pages
 from leaderboard.render.site.entry_page import entry_page
+from leaderboard.render.site.figures import Figures
 from leaderboard.statistics.tried_rates import tried_rates
-from tests.helpers.leaderboard.boards import CELLS, result_of, suite_of, suite_records
+from tests.helpers.leaderboard.boards import CELLS, result_of, suite_of, suite_records, write_curves
 from tests.helpers.leaderboard.records import run_of
 
 
@@ -48,6 +49,21 @@ def test_the_run_shown_is_the_one_with_the_median_step() -> None:
     assert result_of(solved + unsolved, Path("results")).median.step == 700
     assert seed(solved[:1] + unsolved) == 5
     assert series.representative(result_of([run_of("solved", 0, 100, curves=None)], Path("results"))) is None
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_the_steps_of_single_runs_are_those_of_runs_that_solved(tmp_path: Path) -> None:
+    """A run that hit its target and then diverged, or was broken off, has not solved it."""
+    ends = (("solved", 200), ("diverged", 300), ("error", 400), ("censored", 1000))
+    place = tmp_path / "lite" / "transformer" / "a"
+    records = [
+        write_curves(place / f"seed{seed}", run_of(status, seed, step, cell="a"))
+        for seed, (status, step) in enumerate(ends)
+    ]
+    suite = suite_of("lite", {"transformer": records}, tmp_path)
+    shown = Figures().runs("lite", suite.cells[0], suite.standings, colours.styles(["transformer"]))
+    assert "rows_solved &gt;= 1: transformer: 200." in shown
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=700), st.sampled_from([4, 20, 160]))
@@ -151,6 +167,8 @@ def test_colours_stand_out_and_keep_apart_for_everybody(palette: tuple[str, ...]
         assert min(float(np.linalg.norm(a - b)) for a, b in combinations(seen, 2)) > 0.09, how
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_the_tuning_stands_on_the_page_of_its_architecture(tmp_path: Path) -> None:
     records = [run_of("solved", cell="a")]
     suite = suite_of("lite", {"transformer": records}, tmp_path)
@@ -171,6 +189,8 @@ def test_the_tuning_stands_on_the_page_of_its_architecture(tmp_path: Path) -> No
     assert "Tuning</h2>" not in entry_page(suite, suite.standings[0])[0]
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_the_configuration_says_which_backend_ran(tmp_path: Path) -> None:
     """The option of that name may say auto; the record says what that came to."""
     config = {"d_model": 64, "backend": "auto"}
