@@ -115,11 +115,16 @@ class Hybrid(SequenceModel):
         )
         self.fixed_length = any(ARCHITECTURES[name].fixed_length for name, _ in words)  # type: ignore[misc]
 
-    def forward(self, tokens_BL: Tensor) -> Tensor:
-        """Next-token logits: (B, L) integers, L <= seq_len, to (B, L, V)."""
+    @property
+    def takes_attention_bias(self) -> bool:
+        """Whether the pattern has attention."""
+        return any(isinstance(block, TransformerBlock) for block in self.blocks)
+
+    def forward(self, tokens_BL: Tensor, attention_bias: Tensor | None = None) -> Tensor:
+        """Next-token logits: (B, L) integers, L <= seq_len, to (B, L, V); the bias is that of `Transformer.forward`."""
         x_BLD, v_first = self.embed(tokens_BL), None
         for block in self.blocks:
-            x_BLD, _, v_first = _read(block, x_BLD, None, v_first)
+            x_BLD, _, v_first = _read(block, x_BLD, None, v_first, attention_bias)
         return self.unembed(x_BLD)
 
     def scan(self, tokens_BL: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
@@ -130,13 +135,13 @@ class Hybrid(SequenceModel):
             states.append(after)
         return self.unembed(x_BLD), ModelState(state.position + tokens_BL.shape[1], tuple(states))
 
-    def attention_maps(self, tokens_BL: Tensor) -> list[Tensor]:
+    def attention_maps(self, tokens_BL: Tensor, attention_bias: Tensor | None = None) -> list[Tensor]:
         """Attention probabilities of every attention block, in order: (B, H, L, L), rows are queries."""
         x_BLD, maps, v_first = self.embed(tokens_BL), [], None
         for block in self.blocks:
             if isinstance(block, TransformerBlock):
-                maps.append(block.attention.maps(block.attention_norm(x_BLD)))
-            x_BLD, _, v_first = _read(block, x_BLD, None, v_first)
+                maps.append(block.attention.maps(block.attention_norm(x_BLD), attention_bias))
+            x_BLD, _, v_first = _read(block, x_BLD, None, v_first, attention_bias)
         return maps
 
 
@@ -163,11 +168,13 @@ def _value(text: str) -> Any:
 
 
 def _read(
-    block: nn.Module, x_BLD: Tensor, state: State | None, v_first: Tensor | None
+    block: nn.Module, x_BLD: Tensor, state: State | None, v_first: Tensor | None, bias: Tensor | None = None
 ) -> tuple[Tensor, State, Tensor | None]:
     """Output (B, L, D) of a block, its state after the last position (nothing, if none is given), RWKV's first v."""
     if isinstance(block, RWKVBlock):
         return block.read(x_BLD, block.initial_state(len(x_BLD)) if state is None else state, v_first)
+    if isinstance(block, TransformerBlock):
+        return block(x_BLD, bias), (), v_first
     if state is None:
         return block(x_BLD), (), v_first
     assert isinstance(block, RecurrentBlock)

@@ -147,6 +147,12 @@ class SequenceModel(nn.Module, ABC):
         nn.init.normal_(self.head.weight, std=HEAD_STD)
 
     @property
+    def takes_attention_bias(self) -> bool:
+        """Whether `forward` has an argument `attention_bias`, added to the attention logits of every layer that has
+        some, broadcastable to (B, H, L, L)."""
+        return False
+
+    @property
     def backend(self) -> str:
         """Implementation of the sequence operator that runs where the parameters are; part of every record."""
         accelerated = (module for module in self.modules() if isinstance(module, Accelerated))

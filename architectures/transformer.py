@@ -151,6 +151,8 @@ class Transformer(SequenceModel):
             positions="learned" if positions == "learned" else "none", embedding_std=embedding_std,
         )  # fmt: skip
 
+    takes_attention_bias = True
+
     @property
     def backend(self) -> str:
         """Implementation of the attention that runs on sequences of `seq_len` where the parameters are."""

@@ -279,8 +279,8 @@ def sweep(
         address: of the Ray cluster.
         progress: show a live table, in a terminal or a notebook.
         model_options, data_options: of every run, as for `configure`.
-        settings: `optimizer`, `protocol` and `trainer`, as mappings of their options, and `metrics` and `probes`, for
-            every run.
+        settings: `optimizer`, `protocol` and `trainer`, as mappings of their options, `metrics`, `probes`,
+            `attention_bias` and `attention_bias_steps`, for every run.
 
     Raises:
         BenchmarkError: one line, for a mistake in the arguments or a file; nothing is begun then.
@@ -319,14 +319,14 @@ def sweep(
 
 def _options_of_all(given: Mapping[str, Any]) -> dict[str, Any]:
     """Options of every run of a sweep; a name that is none of theirs is a ValueError of one line."""
-    lists = ("metrics", "probes")
-    known = ("optimizer", "protocol", "trainer", *lists)
+    alone = ("metrics", "probes", "attention_bias", "attention_bias_steps")
+    known = ("optimizer", "protocol", "trainer", *alone)
     for name in given.keys() - {"model", "data", *known}:
         arguments = [*inspect.signature(sweep).parameters, *known]
         raise ValueError(errors.unknown("argument", name, [each for each in arguments if each != "settings"]))
-    parts = {name: _mapping(name, value) for name, value in given.items() if name not in lists}
+    parts = {name: _mapping(name, value) for name, value in given.items() if name not in alone}
     return {name: own for name, own in parts.items() if own} | {
-        name: value for name, value in given.items() if name in lists and value is not None
+        name: value for name, value in given.items() if name in alone and value is not None
     }
 
 

@@ -1,6 +1,6 @@
-"""The tokens of many seeds of one task at once.
+"""The tokens of many seeds of one task at once, and the attention patterns that they ask for.
 
-Shape letters: E seeds, B sequences, N tokens of a sequence.
+Shape letters: E seeds, B sequences, N tokens of a sequence, L = N - 1 positions a model reads, K keys of a query.
 """
 
 import copy
@@ -37,6 +37,7 @@ class TaskEnsemble:
                 )
         self.tasks = list(tasks)
         self._stacked: dict[torch.device, tuple[Task, Tensor]] = {}
+        self._patterns: dict[torch.device, Tensor] = {}
 
     def rows(self, start: int, stop: int, split: Split = "train", device: torch.device | str = "cpu") -> Tensor:
         """Sequences start..stop-1 of a split of every seed: (E, stop - start, N) int64 tokens, made on the device.
@@ -80,8 +81,33 @@ class TaskEnsemble:
         if not indices or len({*indices}) < len(indices) or not {*indices} <= {*range(n_seeds)}:
             raise ValueError(f"keep needs different indices in 0..{n_seeds - 1}, at least one, got {list(indices)}")
         self.tasks = [self.tasks[index] for index in indices]
+        self._patterns.clear()
         for device in self._stacked:
             self._stacked[device] = self._stack(device)
+
+    def patterns(self, tokens_EBN: Tensor) -> Tensor:
+        """The ground-truth attention patterns of every seed's own task in its sequences.
+
+        Args:
+            tokens_EBN: sequences of every seed; after the first call on their device nothing waits for it.
+
+        Returns:
+            (E, B, L, L) bool, query by key: True on the keys of a scored query. B is 1 where the sequences share one.
+
+        Raises:
+            ValueError: if the pattern is not known.
+        """
+        device = tokens_EBN.device
+        if self.tasks[0].keys is None:
+            found = [task.keys_in(tokens_BN) for task, tokens_BN in zip(self.tasks, tokens_EBN, strict=True)]
+            keys = [keys_BLK for keys_BLK in found if keys_BLK is not None]
+            if len(keys) < len(found):
+                raise ValueError(f"the attention pattern of {self.tasks[0].name} is not known")
+            return pattern_of(torch.stack(keys))
+        if device not in self._patterns:
+            keys = [task.keys[None] for task in self.tasks if task.keys is not None]
+            self._patterns[device] = pattern_of(torch.stack(keys)).to(device)
+        return self._patterns[device]
 
     def _generate(self, index_B: Tensor, split: Split) -> Tensor:
         device, alone = index_B.device, len(self.tasks) == 1
@@ -103,3 +129,11 @@ class TaskEnsemble:
         # stacked on the CPU: the device needs no second copy of them
         constants = torch.stack([task._constant(torch.device("cpu")) for task in self.tasks])
         return task, constants.to(device)
+
+
+def pattern_of(keys_LK: Tensor) -> Tensor:
+    """(..., L, L) bool, query by key, of the keys of each query, (..., L, K) integers: -1 stands for none."""
+    length = keys_LK.shape[-2]
+    index_LK = keys_LK.long().where(keys_LK >= 0, length)  # into a column that is cut off
+    mask = torch.zeros(*keys_LK.shape[:-1], length + 1, dtype=torch.bool, device=keys_LK.device)
+    return mask.scatter_(-1, index_LK, True)[..., :length]

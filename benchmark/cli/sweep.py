@@ -48,6 +48,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         parser.add_argument(f"--{part}", type=dict[str, Any], default={}, metavar="OPTIONS", help=what)
     parser.add_argument("--metrics", type=str, default="", help="as for fit: further metrics, with commas between")
     parser.add_argument("--probes", type=str, default="", help="as for fit: probes, with commas between")
+    parser.add_argument("--attention_bias", type=float | None, default=None, help="as for fit: an intervention")
+    parser.add_argument("--attention_bias_steps", type=str | None, default=None, help="as for fit: FIRST:END")
     parser.add_argument("--out", type=str, default="runs", help="folder of all runs: OUT/suite/cell/architecture/seedK")
     parser.add_argument("--engine", type=Literal["local", "ray"], default="local", help="where the runs go")
     parser.add_argument(
@@ -73,8 +75,8 @@ def run(args: Namespace) -> int:
         grid=parse_grid(args.grid or ()),
         max_steps=None if args.max_steps is None else int(args.max_steps),  # YAML knows no restricted numbers
         out=user_path(args.out, "--out"),
-        options={part: args[part] for part in PARTS if args[part]}
-        | {name: args[name] for name in ("metrics", "probes") if args[name]},
+        options={part: args[part] for part in (*PARTS, "metrics", "probes") if args[part]}
+        | {name: args[name] for name in ("attention_bias", "attention_bias_steps") if args[name] is not None},
         engine=args.engine,
         jobs=args.jobs,
         address=args.address,

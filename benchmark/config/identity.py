@@ -7,7 +7,7 @@ from typing import Any
 from architectures import SequenceModel
 from architectures.model import parameter_rules
 from benchmark.config.protocol import OptimizerConfig, Protocol
-from benchmark.config.run_config import SEEDS
+from benchmark.config.run_config import SEEDS, intervention_options
 from datamodules import TaskDataModule
 from leaderboard.records import record
 
@@ -24,6 +24,7 @@ class RunIdentity:
         seeds: task_seed (matrix, rules), init_seed (weights), data_seed (sequences); of many seeds, those of the first.
         precision: Lightning's name of the numeric precision.
         many: of a run of many seeds, which differ in nothing else, the three of each by its number.
+        intervention: what an experiment changes of the run; None for most.
     """
 
     architecture: record.Architecture
@@ -33,11 +34,14 @@ class RunIdentity:
     seeds: record.Seeds
     precision: str
     many: Mapping[int, record.Seeds] | None = None
+    intervention: record.Intervention | None = None
 
     @classmethod
     def of(cls, of: record.Record) -> "RunIdentity":
         """The identity of the run of a record."""
-        return cls(of.architecture, of.task, of.protocol, of.optimizer, of.seeds, of.precision)
+        return cls(
+            of.architecture, of.task, of.protocol, of.optimizer, of.seeds, of.precision, intervention=of.intervention
+        )
 
     def flat(self) -> dict[str, Any]:
         """Every decided value under the name by which the command line knows it, as plain types."""
@@ -56,6 +60,7 @@ class RunIdentity:
             **_prefixed("optimizer", self.optimizer),
             **self._seeds(),
             "trainer.precision": self.precision,
+            **intervention_options(self.intervention),  # of most runs nothing, as in checkpoints of older versions
         }
 
     def _seeds(self) -> dict[str, Any]:
@@ -96,6 +101,7 @@ def identify(
     optimizer: OptimizerConfig,
     init_seed: int,
     precision: str,
+    intervention: record.Intervention | None = None,
 ) -> RunIdentity:
     """The identity of a run.
 
@@ -107,6 +113,7 @@ def identify(
         optimizer: AdamW's settings.
         init_seed: seed of the initial weights.
         precision: Lightning's name of the numeric precision.
+        intervention: what an experiment changes of the run.
     """
     task = data.task
     return RunIdentity(
@@ -128,4 +135,5 @@ def identify(
         optimizer={**asdict(optimizer), "betas": list(optimizer.betas), **_exceptions(model, optimizer)},
         seeds=record.Seeds(task_seed=task.task_seed, init_seed=init_seed, data_seed=task.data_seed),
         precision=precision,
+        intervention=intervention,
     )

@@ -27,6 +27,7 @@ from benchmark.config.run_config import (
     Choice,
     RunConfig,
     data_options,
+    intervention_options,
     model_options,
     require_names,
 )
@@ -242,6 +243,7 @@ def config_of(record: Record) -> RunConfig:
         protocol=Protocol(**protocol.model_dump(include=set(Protocol.__dataclass_fields__))),
         trainer=parse_trainer({"precision": record.precision}),
         **record.seeds.model_dump(),
+        **intervention_options(record.intervention),
         suite=record.suite,
         cell=record.cell,
     )

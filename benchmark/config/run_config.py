@@ -19,7 +19,7 @@ from benchmark.metrics.registry import BASIC, METRICS
 from benchmark.probes.registry import PROBES
 from datamodules import TaskDataModule
 from leaderboard.paths import user_path
-from leaderboard.records.record import Seeds
+from leaderboard.records.record import Intervention, RecordedBias, RecordedFork, Seeds
 
 MOST_BYTES = 200
 """Of the name of a run: it is a folder's, which file systems limit to 255, and other names are made of it."""
@@ -97,6 +97,9 @@ class RunConfig:
         keep_every: Steps between checkpoints that are kept; a multiple of protocol.eval_every.
         metrics: Names of further metrics for the curves, with commas between or as a list.
         probes: Names of probes that look into the model, likewise; they fill a table and change nothing.
+        attention_bias: Intervention: add so many times the task's attention pattern to the logits of every head.
+        attention_bias_steps: Steps of it, FIRST:END, the last one not included; by default the whole run.
+        forked: Of a run that `fork` made: from what. Not for other runs.
         suite: Suite that the record names.
         cell: Cell of a suite that the record names.
 
@@ -122,6 +125,9 @@ class RunConfig:
     keep_every: int | None = None
     metrics: list[str] | str | None = None
     probes: list[str] | str | None = None
+    attention_bias: float | None = None
+    attention_bias_steps: str | None = None
+    forked: str | None = None
     suite: str | None = None
     cell: str | None = None
 
@@ -147,7 +153,7 @@ class RunConfig:
                 f"--trainer.precision {self.precision} scales the loss before gradients are clipped, and of all seeds"
                 " alike: take bf16-mixed or 32-true"
             )
-        _ = self.numbers
+        _ = self.numbers, self.intervention
 
     def _take_names(self, option: str, kind: str, known: Mapping[str, Any]) -> None:
         """Make a list of registered names from what was given for an option."""
@@ -184,6 +190,36 @@ class RunConfig:
         return (self.seed,) if self.seeds is None else parse_seeds(self.seeds)
 
     @property
+    def intervention(self) -> Intervention | None:
+        """What an experiment changes of the run; None for a run as it is.
+
+        Raises:
+            ValueError: one line, if it is not written as it should be.
+        """
+        if self.attention_bias is None and self.attention_bias_steps is not None:
+            raise ValueError("--attention_bias_steps is for --attention_bias, which is not given")
+        if self.attention_bias is None and self.forked is None:
+            return None
+        return Intervention(
+            attention_bias=None if self.attention_bias is None else self._bias(self.attention_bias),
+            fork=None if self.forked is None else parse_fork(self.forked),
+        )
+
+    def _bias(self, strength: float) -> RecordedBias:
+        if not math.isfinite(strength):
+            raise ValueError(f"--attention_bias must be a finite number, got {strength}")
+        if self.attention_bias_steps is None:
+            return RecordedBias(strength=strength, first_step=0, end_step=None)
+        found = re.fullmatch(r"(\d{1,18})?:(\d{1,18})?", self.attention_bias_steps)
+        first, end = (None if text is None else int(text) for text in (found.groups() if found else (None, None)))
+        if not found or not (first or 0) < (math.inf if end is None else end):
+            got = self.attention_bias_steps
+            raise ValueError(f"--attention_bias_steps must be FIRST:END with FIRST below END, like 0:500; got {got!r}")
+        if (first or 0) > (last := self.protocol.max_steps):
+            raise ValueError(f"--attention_bias_steps {self.attention_bias_steps}: the run ends at step {last}")
+        return RecordedBias(strength=strength, first_step=first or 0, end_step=end)
+
+    @property
     def precision(self) -> str:
         """Lightning's full name of the numeric precision, whichever of its names was given."""
         given = str(self.trainer.get("precision") or "32-true")
@@ -210,6 +246,30 @@ class RunConfig:
             is_choice = isinstance(before, Choice)
             changes[part] = replace(before, **({"options": {**before.options, **own}} if is_choice else own))
         return replace(self, **changes)
+
+
+def intervention_options(intervention: Intervention | None) -> dict[str, Any]:
+    """The options of `RunConfig` that say what an experiment changed of a run, from its record."""
+    bias, fork = (None, None) if intervention is None else (intervention.attention_bias, intervention.fork)
+    biased = {} if bias is None else {"attention_bias": bias.strength, "attention_bias_steps": bias.steps}
+    return biased if fork is None else {**biased, "forked": fork_text(fork)}
+
+
+def fork_text(fork: RecordedFork) -> str:
+    """A fork as `parse_fork` reads it: PARENT@STEP and what was changed, with blanks between."""
+    return " ".join([f"{fork.parent}@{fork.step}", *fork.changes])
+
+
+def parse_fork(text: str) -> RecordedFork:
+    """The fork that `fork_text` wrote.
+
+    Raises:
+        ValueError: one line, if it did not.
+    """
+    found = re.fullmatch(r"([0-9a-f]{64})@(\d{1,18})((?: [\w:.=-]+)*)", text)
+    if found is None:
+        raise ValueError(f"--forked is written by python -m benchmark fork, not by hand; got {text!r}")
+    return RecordedFork(parent=found[1], step=int(found[2]), changes=tuple(found[3].split()))
 
 
 def require_names(options: Mapping[str, Any]) -> None:

@@ -68,9 +68,10 @@ class Ensemble(nn.Module):
         """Number of seeds that are left."""
         return self._n_seeds
 
-    def forward(self, tokens_EBL: Tensor) -> Tensor:
-        """Next-token logits (E, B, L, V) of (E, B, L) tokens: each seed's model on its own sequences."""
-        return self._run(_tensors(self.template), tokens_EBL)
+    def forward(self, tokens_EBL: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Next-token logits (E, B, L, V) of (E, B, L) tokens: each seed's model on its own sequences, and with its own
+        attention bias (E, ...) if there is one."""
+        return self._run(_tensors(self.template), tokens_EBL, *(() if bias is None else (bias,)))
 
     def model(self, e: int) -> SequenceModel:
         """Seed e by itself: a copy with its present weights."""
@@ -109,28 +110,30 @@ class Ensemble(nn.Module):
             self.reason = self._why_not()
         self.mapped = self.reason is None
 
-    def _run(self, tensors: dict[str, Tensor], tokens_EBL: Tensor) -> Tensor:
+    def _run(self, tensors: dict[str, Tensor], tokens_EBL: Tensor, *bias: Tensor) -> Tensor:
         """Logits of stacked parameters and buffers; the buffers change as the architecture changes them."""
         if self.mapped:
             with AttentionOverSeeds():
-                logits_EBLV, assigned = vmap(self._run_one)(tensors, tokens_EBL)
+                logits_EBLV, assigned = vmap(self._run_one)(tensors, tokens_EBL, *bias)
         else:
             seeds = ({name: x[e] for name, x in tensors.items()} for e in range(self.n_seeds))
-            runs = [self._run_one(*one) for one in zip(seeds, tokens_EBL, strict=True)]
+            runs = [self._run_one(*one) for one in zip(seeds, tokens_EBL, *bias, strict=True)]
             logits_EBLV = torch.stack([logits_BLV for logits_BLV, _ in runs])
             assigned = {name: torch.stack([changed[name] for _, changed in runs]) for name in runs[0][1]}
         for name, x in assigned.items():
             tensors[name].copy_(x)
         return logits_EBLV
 
-    def _run_one(self, tensors: dict[str, Tensor], tokens_BL: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _run_one(
+        self, tensors: dict[str, Tensor], tokens_BL: Tensor, bias: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits, and the buffers to which the architecture assigned new tensors; changes in place need nothing.
 
         The model is a copy of its own: `functional_call` would take its weights away before a checkpoint of the
         architecture's own computes something again, and what a model keeps of a call must not stay in the template.
         """
         model = _copy_with(self.template, tensors)
-        logits_BLV = model(tokens_BL)
+        logits_BLV = model(tokens_BL) if bias is None else model(tokens_BL, attention_bias=bias)
         return logits_BLV, {name: x.detach() for name, x in _tensors(model).items() if x is not tensors[name]}
 
     def _why_not(self) -> str | None:
@@ -162,9 +165,17 @@ class Ensemble(nn.Module):
         return None
 
 
-def logits_of(model: nn.Module, tokens_EBL: Tensor) -> Tensor:
-    """Next-token logits (E, B, L, V) of a stack of seeds, or of a model that is one seed alone."""
-    return model(tokens_EBL) if isinstance(model, Ensemble) else model(tokens_EBL[0])[None]
+def logits_of(model: nn.Module, tokens_EBL: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Next-token logits (E, B, L, V) of a stack of seeds, or of a model that is one seed alone.
+
+    Args:
+        model: an `Ensemble`, or one seed's model.
+        tokens_EBL: of every seed.
+        bias: added to the attention logits, (E, B, H, L, L), or 1 in the place of B and H; None adds nothing.
+    """
+    if isinstance(model, Ensemble):
+        return model(tokens_EBL, bias)
+    return (model(tokens_EBL[0]) if bias is None else model(tokens_EBL[0], attention_bias=bias[0]))[None]
 
 
 def loss_of_each_seed(logits_EBLV: Tensor, tokens_EB: Tensor) -> Tensor:

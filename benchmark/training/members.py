@@ -9,6 +9,7 @@ from architectures import SequenceModel
 from benchmark.config.errors import BenchmarkError, Damaged
 from benchmark.config.identity import RunIdentity, identify
 from benchmark.config.run_config import RunConfig
+from benchmark.training.biasing import require_biasable
 from benchmark.training.folder.checkpoint import CHECKPOINT, check_checkpoint, newest_checkpoint
 from benchmark.training.folder.layout import RECORD, kept_checkpoint, kept_steps
 from datamodules import Task, TaskDataModule
@@ -40,9 +41,13 @@ def members_of(config: RunConfig) -> tuple[list[Member], TaskDataModule]:
         data: TaskDataModule = config.data.build(task_seed=seeds.task_seed, data_seed=seeds.data_seed)
         torch.default_generator.manual_seed(seeds.init_seed)
         model: SequenceModel = config.model.build(data.vocab_size, data.seq_len)
+        changed = config.intervention
         identity = identify(
-            model, config.model.options, data, config.protocol, config.optimizer, seeds.init_seed, config.precision
-        )
+            model, config.model.options, data, config.protocol, config.optimizer, seeds.init_seed, config.precision,
+            changed,
+        )  # fmt: skip
+        if changed is not None and changed.attention_bias is not None:
+            require_biasable(model, data.task)
         members.append(Member(seed, model, data.task, identity))
         sources.append(data)
     return members, sources[0]

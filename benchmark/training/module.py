@@ -14,10 +14,12 @@ from torch import Tensor
 from architectures import SequenceModel
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.metrics.held_out import Evaluation, HeldOutMetrics
+from benchmark.training.biasing import Biasing
 from benchmark.training.ensemble import Ensemble, logits_of
 from benchmark.training.folder.old_checkpoints import upgrade
 from benchmark.training.step import Step
 from datamodules import Rows, Task, TaskEnsemble
+from leaderboard.records.record import RecordedBias
 
 
 class EmergenceModule(LightningModule):
@@ -38,6 +40,7 @@ class EmergenceModule(LightningModule):
         batch_size: sequences of every seed in a step.
         use_cuda_graph: capture the step on a CUDA device.
         metrics: names of registered metrics to add to an evaluation.
+        bias: added to the attention logits in training and evaluation, while it holds.
 
     Attributes:
         model: the only seed's model itself, or an `Ensemble`.
@@ -45,6 +48,7 @@ class EmergenceModule(LightningModule):
         seeds: of the models that still train, in order.
         evaluations: by seed, of the last pass over the held-out sets.
         evaluation: their mean, for the progress bar and for callbacks that monitor it under ``val/``.
+        at: optimizer steps that the weights have seen, where no trainer counts them.
     """
 
     model: SequenceModel | Ensemble
@@ -60,6 +64,7 @@ class EmergenceModule(LightningModule):
         batch_size: int,
         use_cuda_graph: bool = False,
         metrics: Sequence[str] = (),
+        bias: RecordedBias | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -73,11 +78,13 @@ class EmergenceModule(LightningModule):
         self.evaluations: dict[int, Evaluation] = {}
         self.evaluation: Evaluation | None = None
         self.losses: list[Tensor] = []
+        self.biasing = None if bias is None else Biasing(bias, self.tasks)
+        self.at = 0
         self.step: Step | None = None
 
-    def forward(self, tokens_EBL: Tensor) -> Tensor:
-        """Next-token logits (E, B, L, V)."""
-        return logits_of(self.model, tokens_EBL)
+    def forward(self, tokens_EBL: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Next-token logits (E, B, L, V); the bias is as for `logits_of`."""
+        return logits_of(self.model, tokens_EBL, bias)
 
     def new_step(self, share: int | None = None) -> Step:
         """The training step, with an optimizer that has seen nothing yet.
@@ -98,6 +105,7 @@ class EmergenceModule(LightningModule):
             self.batch_size,
             self.optimizer_config,
             self.protocol.max_steps,
+            biasing=self.biasing,
             backward=self.manual_backward if in_trainer else Tensor.backward,
             use_cuda_graph=self.use_cuda_graph,
         )
@@ -129,7 +137,14 @@ class EmergenceModule(LightningModule):
     def validation_step(self, batch: Rows, batch_idx: int) -> None:
         """Add a chunk of every seed's held-out sequences."""
         tokens_EB = self.tasks.rows(batch.start, batch.stop, batch.split, self.device)
-        self.held_out.update(self(tokens_EB[..., :-1]), tokens_EB)
+        self.held_out.update(self(tokens_EB[..., :-1], self.bias_in(tokens_EB)), tokens_EB)
+
+    def bias_in(self, tokens_EB: Tensor) -> Tensor | None:
+        """The bias that an evaluation of the present weights adds to the attention logits; None for none."""
+        if self.biasing is None:
+            return None
+        in_fit = self._trainer is not None and self._trainer.state.fn == "fit"
+        return self.biasing(tokens_EB, self.trainer.global_step if in_fit else self.at)
 
     def on_validation_epoch_end(self) -> None:
         """Leave the results in `evaluations`, their mean in `evaluation`, and for callbacks under ``val/``."""

@@ -85,6 +85,7 @@ class Run:
             batch_size=data.batch_size,
             use_cuda_graph=config.cuda_graph and config.seeds is not None,
             metrics=config.metrics or (),
+            bias=None if config.intervention is None else config.intervention.attention_bias,
         )
         self.outcome: Outcome | None = None
         self.step = 0
@@ -328,7 +329,8 @@ class Run:
         if split not in ("eval", "test"):
             raise BenchmarkError(f"split must be eval or test, got {split!r}")
         if checkpoint is not None:
-            take_weights(checkpoint, self.identity, self.module)
+            self.step = take_weights(checkpoint, self.identity, self.module)
+        self.module.at = self.step
         options = built_trainer_options(self.config.trainer) | {"logger": False, "enable_progress_bar": False}
         plan_processes(options)
         trainer = make_trainer(options, self.config.protocol, folder=self.folder)

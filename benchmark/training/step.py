@@ -17,6 +17,7 @@ from torch.optim import AdamW
 
 from architectures.model import parameter_rules
 from benchmark.config.protocol import OptimizerConfig
+from benchmark.training.biasing import Biasing
 from benchmark.training.ensemble import Ensemble, clip_per_seed_, logits_of, loss_of_each_seed
 
 WARM_UP_STEPS = 3
@@ -72,6 +73,7 @@ class Step:
         config: AdamW's settings; the learning rate is set anew at every step.
         max_steps: the budget, for the schedule.
         backward: computes gradients; Lightning's where processes must average theirs.
+        biasing: makes a bias of the attention, in the steps where there is one.
         use_cuda_graph: capture the step where the parameters are on a CUDA device.
 
     Attributes:
@@ -89,10 +91,12 @@ class Step:
         max_steps: int,
         *,
         backward: Callable[[Tensor], None] = Tensor.backward,
+        biasing: Biasing | None = None,
         use_cuda_graph: bool = False,
     ) -> None:
         self.model, self.tokens, self.batch_size, self.config = model, tokens, batch_size, config
         self.factor, self.backward = config.factor(max_steps), backward
+        self.biasing, self._at = biasing, 0
         self.parameters = list(model.parameters())
         self.device = self.parameters[0].device
         self.use_cuda_graph = use_cuda_graph and self._on_cuda
@@ -141,6 +145,9 @@ class Step:
             else:
                 group["lr"] = lr
         self.start.fill_(step * self.batch_size if start is None else start)
+        if self.biasing is not None and self.biasing.bias.holds(step) != self.biasing.bias.holds(self._at):
+            self.optimizer.captured, self._eager_steps = None, 0  # what was captured has the bias, or has it not
+        self._at = step
         if self.use_cuda_graph and self.optimizer.captured is None and self._eager_steps >= WARM_UP_STEPS:
             self._capture()
 
@@ -149,7 +156,8 @@ class Step:
         """Losses and clipped gradients of the sequences from `start` on; touches tensors on the device only."""
         tokens_EB = self.tokens(self.start)
         self.optimizer.zero_grad(set_to_none=True)
-        loss_E = loss_of_each_seed(logits_of(self.model, tokens_EB[..., :-1]), tokens_EB)
+        bias = None if self.biasing is None else self.biasing(tokens_EB, self._at)
+        loss_E = loss_of_each_seed(logits_of(self.model, tokens_EB[..., :-1], bias), tokens_EB)
         self.backward(loss_E.sum())  # seeds share no parameter, so each gets the gradient of its own loss
         if self.config.clip_norm > 0:
             clip_per_seed_(self.parameters, self.n_seeds, self.config.clip_norm)

@@ -29,12 +29,12 @@ def build_board(results: Results) -> Board:
     if results.problems:
         raise ValueError("\n".join(results.problems))
     suites = sorted({entry.suite for entry in results.entries})
+    loose = [run.record for run in results.others if run.record.intervention is None]
     return Board(
         suites=tuple(_suite(name, [entry for entry in results.entries if entry.suite == name]) for name in suites),
-        others=tuple(others.summarise(run.record for run in results.others)),
+        others=tuple(others.summarise(loose)),
         tuning={
-            suite: tried_rates(run.record for run in results.others if run.record.suite == f"{suite}{TUNING}")
-            for suite in suites
+            suite: tried_rates(record for record in loose if record.suite == f"{suite}{TUNING}") for suite in suites
         },
     )
 

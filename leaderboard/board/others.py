@@ -137,6 +137,7 @@ def _identity(record: Record) -> dict[str, Any]:
         "architecture.backend": architecture.backend,
         **{f"optimizer.{knob}": value for knob, value in record.optimizer.items()},
         "precision": record.precision,
+        **({} if record.intervention is None else {"intervention": record.intervention.text}),
     }
 
 

@@ -85,6 +85,9 @@ def _build(root: Path, out: Path, readme: Path | None, check: bool) -> int:
     n_records = len(results.others) + sum(len(runs) for entry in results.entries for runs in entry.cells.values())
     if not n_records:
         raise ValueError(f"no record found in {root}")
+    for run in results.others:
+        if (changed := run.record.intervention) is not None:
+            print(f"left out: {shown(f'{run.folder}: is {changed.text}')}", file=sys.stderr)
     board = build_board(results)
     texts = _texts(board, out)
     if readme is not None:

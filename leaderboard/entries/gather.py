@@ -118,6 +118,8 @@ def _chosen(runs: Path, what: str, asked: str | None, names: set[str]) -> str:
 def _reason_to_leave_out(record: Record) -> str | None:
     if record.status not in FINAL_STATUSES:
         return f"status {record.status} is no outcome: the same sweep goes on with it"
+    if record.intervention is not None:
+        return f"is {record.intervention.text}: such a run is never part of an entry"
     if len(set(record.seeds.model_dump().values())) > 1:
         return "its three seeds differ: an entry's run has one seed for all"
     assert record.cell is not None

@@ -88,6 +88,9 @@ def read_results(root: str | Path, verified: Path | None = VERIFIED_FILE) -> Res
             problems.append(
                 f"{path}: is {found.architecture.name} in suite {found.suite}, but {ENTRY_FILE} says {said}"
             )
+        elif found.intervention is not None:
+            said = f"{path}: intervention: is {found.intervention.text}"
+            problems.append(f"{said}: such a run is never part of an entry")
         elif found.cell is None:
             problems.append(f"{path}: cell: is null, but an entry's records belong to cells")
         else:

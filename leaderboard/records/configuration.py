@@ -7,7 +7,7 @@ from typing import Any
 
 from leaderboard.records.record import Record
 
-CONFIGURATION = ("architecture", "optimizer", "precision", "protocol_hash")
+CONFIGURATION = ("architecture", "optimizer", "precision", "intervention", "protocol_hash")
 """Fields of a record that all seeds of one entry share in a cell."""
 
 
@@ -15,7 +15,7 @@ def differences(ours: Record, theirs: Record, fields: Sequence[str] = CONFIGURAT
     """Yield for each field in which two records differ the first dotted path that does, with both values."""
     for field in fields:
         if getattr(ours, field) != getattr(theirs, field):
-            mine, other = (record.model_dump(include={field})[field] for record in (ours, theirs))
+            mine, other = (record.model_dump(include={field}).get(field) for record in (ours, theirs))
             yield _first_difference(field, mine, other)
 
 

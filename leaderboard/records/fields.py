@@ -152,6 +152,59 @@ class Resumed(Model):
     versions: dict[Name, Name]
 
 
+class RecordedBias(Model):
+    """A multiple of the task's attention pattern that was added to the attention logits of every head.
+
+    It held in the training steps, counted from 0, and in the evaluations after so many steps, that lie in
+    first_step <= step < end_step; without an end, to the end of the run.
+    """
+
+    strength: Number
+    first_step: Count
+    end_step: Count | None
+
+    def holds(self, step: int) -> bool:
+        """Whether it is added in the training step that follows `step` others, and in an evaluation after them."""
+        return self.first_step <= step and (self.end_step is None or step < self.end_step)
+
+    @property
+    def steps(self) -> str:
+        """The steps as they are written on the command line."""
+        return f"{self.first_step}:{'' if self.end_step is None else self.end_step}"
+
+
+class RecordedFork(Model):
+    """The run that this one is a copy of up to a step, by the SHA-256 of its `run_id`, and what was changed there."""
+
+    parent: Sha256
+    step: Count
+    changes: tuple[Name, ...]
+
+
+class Intervention(Model):
+    """A change of a run by an experiment. Such a run is compared where it is asked for, and never part of an entry."""
+
+    attention_bias: RecordedBias | None
+    fork: RecordedFork | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.attention_bias is None and self.fork is None:
+            raise ValueError("an intervention changes something: a run as it is has none")
+        return self
+
+    @property
+    def text(self) -> str:
+        """A few words for messages."""
+        parts = []
+        if self.attention_bias is not None:
+            parts.append(f"an attention bias of {self.attention_bias.strength:g} (steps {self.attention_bias.steps})")
+        if self.fork is not None:
+            changes = " ".join(self.fork.changes) or "no change"
+            parts.append(f"a fork of run {self.fork.parent[:12]} at step {self.fork.step} ({changes})")
+        return " and ".join(parts)
+
+
 class CurvesFile(Model):
     """The file of the learning curves, in the record's own folder."""
 

@@ -29,12 +29,15 @@ from leaderboard.records.fields import (
     Git,
     Hardware,
     Hit,
+    Intervention,
     Message,
     Model,
     Moment,
     Name,
     Number,
     Positive,
+    RecordedBias,
+    RecordedFork,
     RecordedProtocol,
     RecordedTarget,
     RecordedTask,
@@ -53,6 +56,9 @@ __all__ = [
     "Git",
     "Hardware",
     "Hit",
+    "Intervention",
+    "RecordedBias",
+    "RecordedFork",
     "RecordedProtocol",
     "Record",
     "Seeds",
@@ -129,6 +135,8 @@ class Record(Model):
     resumed: Annotated[tuple[Resumed, ...], Field(exclude_if=lambda value: not value)] = ()
     # Of the user's own, which may have done anything.
     callbacks: Annotated[tuple[Name, ...], Field(exclude_if=lambda value: not value)] = ()
+    # An experiment's change of the run, which is never part of an entry then; other records do not have the field.
+    intervention: Annotated[Intervention | None, Field(exclude_if=lambda value: value is None)] = None
     started_at: Moment
     ended_at: Moment
     curves: CurvesFile | None
@@ -141,7 +149,7 @@ class Record(Model):
     @property
     def run_id(self) -> str:
         """The identity of the run as JSON. A repetition of a seed starts at another time, so it is another run."""
-        fields = {"architecture", "protocol_hash", "optimizer", "seeds", "precision", "started_at"}
+        fields = {"architecture", "protocol_hash", "optimizer", "seeds", "precision", "intervention", "started_at"}
         return json.dumps(self.model_dump(mode="json", include=fields), sort_keys=True)
 
     @model_validator(mode="after")

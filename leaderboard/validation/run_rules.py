@@ -131,6 +131,8 @@ def record_problems(record: Record, now: datetime | None = None) -> Iterator[tup
         yield "git.dirty", "must be false: commit the code before it is run"
     if record.callbacks:
         yield "callbacks", f"are {', '.join(record.callbacks)}: an entry's runs have none, since they may do anything"
+    if record.intervention is not None:
+        yield "intervention", f"is {record.intervention.text}: such a run is never part of an entry"
     for i, other in enumerate(record.resumed):
         yield f"resumed.{i}", f"from step {other.step} on other code was run: {_code(other)}"
     if record.curves is None:

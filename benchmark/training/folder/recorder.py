@@ -303,6 +303,7 @@ class Recorder(Callback):
             git=self.code[0].git,
             resumed=tuple(self.code[1:]),
             callbacks=tuple(dict.fromkeys(self.callbacks)),
+            intervention=identity.intervention,
             started_at=log.started_at,
             ended_at=datetime.now(UTC),
             curves=curves,

@@ -49,8 +49,8 @@ def require_resumable(path: Path, identity: RunIdentity, module: EmergenceModule
         )
 
 
-def take_weights(path: Path, identity: RunIdentity, module: EmergenceModule) -> None:
-    """Put the weights of a checkpoint into a run's module.
+def take_weights(path: Path, identity: RunIdentity, module: EmergenceModule) -> int:
+    """Put the weights of a checkpoint into a run's module; returns the steps they have seen.
 
     Raises:
         ValueError: one line, if it is damaged, of another run or does not fit the models.
@@ -59,5 +59,6 @@ def take_weights(path: Path, identity: RunIdentity, module: EmergenceModule) -> 
     try:
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
+        return int(checkpoint["global_step"])
     except Exception as error:  # whatever parts that are missing or of another kind lead to
         raise Damaged(f"{path}: does not fit this model: {said(error)}") from error

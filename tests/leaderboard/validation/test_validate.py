@@ -38,6 +38,19 @@ RECORD_RULES: list[tuple[dict[str, Any], str]] = [
     ({"git.commit": None}, "git.commit: is null"),
     ({"callbacks": ["my.Callback"]}, "callbacks: are my.Callback"),
     (
+        {"intervention": {"attention_bias": {"strength": 3.0, "first_step": 0, "end_step": 9}, "fork": None}},
+        "intervention: is an attention bias of 3 (steps 0:9): such a run is never part of an entry",
+    ),
+    (
+        {
+            "intervention": {
+                "attention_bias": None,
+                "fork": {"parent": "ab" * 32, "step": 50, "changes": ["fresh_optimizer"]},
+            }
+        },
+        "intervention: is a fork of run abababababab at step 50 (fresh_optimizer): such a run is never part of an",
+    ),
+    (
         {"resumed": [{"step": 5, "git": {"commit": "a" * 40, "dirty": True}, "versions": {}}]},
         "resumed.0: from step 5 on",
     ),
