@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -95,6 +95,8 @@ class RunConfig:
         picture: Draw the curves when the run ends.
         checkpoint_interval_s: Least time between checkpoints.
         keep_every: Steps between checkpoints that are kept; a multiple of protocol.eval_every.
+        keep_checkpoints: Keep them after every evaluation (or every keep_every steps), or around every hit.
+        keep_resumable: Keep whole checkpoints, of which a run can be forked, in place of weights.
         metrics: Names of further metrics for the curves, with commas between or as a list.
         probes: Names of probes that look into the model, likewise; they fill a table and change nothing.
         attention_bias: Intervention: add so many times the task's attention pattern to the logits of every head.
@@ -123,6 +125,8 @@ class RunConfig:
     picture: bool = True
     checkpoint_interval_s: float = 10.0
     keep_every: int | None = None
+    keep_checkpoints: Literal["every", "around_hits"] | None = None
+    keep_resumable: bool = False
     metrics: list[str] | str | None = None
     probes: list[str] | str | None = None
     attention_bias: float | None = None
@@ -141,9 +145,7 @@ class RunConfig:
                 raise ValueError(f"--{name} must be in 0..2^63 - 1, got {value}")
         object.__setattr__(self, "out", str(user_path(self.out, "--out")))
         self._check_texts()
-        every = self.protocol.eval_every
-        if self.keep_every is not None and (self.keep_every < 1 or self.keep_every % every):
-            raise ValueError(f"--keep_every must be a multiple of protocol.eval_every = {every}, got {self.keep_every}")
+        self._check_kept()
         self._take_names("metrics", "metric", METRICS)
         self._take_names("probes", "probe", PROBES)
         if self.seeds is not None and self.seed:
@@ -167,6 +169,15 @@ class RunConfig:
                 raise ValueError(unknown(kind, name, sorted(known), f" for --{option}"))
             if names.count(name) > 1:
                 raise ValueError(f"--{option} names {name} twice")
+
+    def _check_kept(self) -> None:
+        every = self.protocol.eval_every
+        if self.keep_every is not None and (self.keep_every < 1 or self.keep_every % every):
+            raise ValueError(f"--keep_every must be a multiple of protocol.eval_every = {every}, got {self.keep_every}")
+        if self.keep_resumable and self.keep_every is None and self.keep_checkpoints is None:
+            raise ValueError("--keep_resumable says how to keep checkpoints: add --keep_checkpoints or --keep_every")
+        if self.keep_resumable and self.seeds is not None:
+            raise ValueError("--keep_resumable is for a run of one seed: give --seed in the place of --seeds")
 
     def _check_texts(self) -> None:
         require_names(vars(self))

@@ -80,7 +80,7 @@ def _no_weights(folder: Path, step: int | None) -> str:
     kept = kept_steps(folder)
     known = f"kept are those after steps {', '.join(map(str, kept))}" if kept else "none were kept along the way"
     if step is not None:
-        return f"{folder}: there are no weights of step {step}: {known} (keep_every)"
+        return f"{folder}: there are no weights of step {step}: {known} (keep_every, keep_checkpoints)"
     path = folder / RECORD
     status = (
         f"; its record says {read_record(path).status} after {read_record(path).steps} steps" if path.exists() else ""

@@ -28,6 +28,7 @@ from benchmark.training.display.hparams_tab import show_outcome
 from benchmark.training.display.progress_bar import bar_among, bars
 from benchmark.training.evidence.initial_weights import init_hash
 from benchmark.training.folder.checkpoint import CHECKPOINT, Checkpointer, Interrupted, put_aside
+from benchmark.training.folder.keeping import Keeper
 from benchmark.training.folder.layout import (
     CONFIG,
     RECORD,
@@ -172,7 +173,7 @@ class Run:
 
     @property
     def kept_steps(self) -> list[int]:
-        """The steps after which weights were kept (`keep_every`), ascending, for ``load(folder, step=...)``."""
+        """The steps after which checkpoints were kept, ascending, for ``load(folder, step=...)``."""
         return [] if self.folder is None else kept_steps(self.seed_folder(self.members[0].seed))
 
     def trajectory(self) -> Iterator["Run"]:
@@ -355,9 +356,8 @@ class Run:
             folder, model = self.seed_folder(member.seed), self.module.model_of(member.seed)
             probes = ProbeLog(found, member.identity.protocol) if (found := self._probes[member.seed]) else None
             logs[member.seed] = SeedLog(member.identity, member.task, folder, text, init_hash(model), probes)
-        return Recorder(
-            logs, picture=config.picture, suite=config.suite, cell=config.cell, keep_every=config.keep_every
-        )
+        keeper = Keeper.of(config)
+        return Recorder(logs, picture=config.picture, suite=config.suite, cell=config.cell, keeper=keeper)
 
     def _made_folder(self, resume_from: Path | None) -> Path:
         """A new folder, or that of the checkpoint, which a resumed run continues."""

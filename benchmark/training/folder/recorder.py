@@ -16,15 +16,8 @@ from lightning import Callback, LightningModule, Trainer
 from benchmark.config.errors import optional
 from benchmark.training.emergence import part_hits_of
 from benchmark.training.folder.checkpoint import CHECKPOINT, save_weights
-from benchmark.training.folder.layout import (
-    CONFIG,
-    CURVES,
-    PICTURE,
-    PROBES_TABLE,
-    RECORD,
-    finished_record,
-    kept_checkpoint,
-)
+from benchmark.training.folder.keeping import Keeper
+from benchmark.training.folder.layout import CONFIG, CURVES, PICTURE, PROBES_TABLE, RECORD, finished_record
 from benchmark.training.folder.seed_log import N_FIRST_LOSSES, SeedLog
 from benchmark.training.machine import environment
 from benchmark.training.module import EmergenceModule
@@ -65,7 +58,7 @@ class Recorder(Callback):
         picture: draw the curves at the end of a run, which takes a second.
         suite: name of the suite that the records say, and
         cell: of its cell.
-        keep_every: steps between evaluations after which weights are kept; None keeps none.
+        keeper: of checkpoints along the way.
 
     Attributes:
         code: that the run began with, and every change of it on the way.
@@ -79,10 +72,10 @@ class Recorder(Callback):
         picture: bool = True,
         suite: str | None = None,
         cell: str | None = None,
-        keep_every: int | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.logs = dict(logs)
-        self.picture, self.suite, self.cell, self.keep_every = picture, suite, cell, keep_every
+        self.picture, self.suite, self.cell, self.keeper = picture, suite, cell, keeper or Keeper()
         self.flops_per_token: float | None = None
         self.code = [_code_at(0)]
         self.callbacks: tuple[str, ...] = ()
@@ -179,15 +172,10 @@ class Recorder(Callback):
                 is_new = log.take(step, evaluation)
                 if is_new and log.probes is not None and log.diverged is None and is_rank_zero():
                     probed.append(log.probes.look(step, partial(pl_module.model_of, seed)))
-            if self.keep_every is not None and step % self.keep_every == 0 and is_rank_zero():
-                path = kept_checkpoint(self.logs[seed].folder, step)
-                with writing(path):
-                    for folder in (self.logs[seed].folder, path.parent):
-                        folder.mkdir(exist_ok=True)
-                save_weights(path, pl_module.model_of(seed), self.logs[seed].identity, step)
         if names := sorted(set().union(*probed)):
             of_name = {name: [values[name] for values in probed if name in values] for name in names}
             log_metrics(trainer, {f"probes/{name}": sum(values) / len(values) for name, values in of_name.items()})
+        self.keeper.keep(trainer, pl_module, self.logs, step)
         self._end(trainer, pl_module)
         for log in self._live(pl_module):
             log.train_clock(running=not trainer.sanity_checking)
@@ -230,6 +218,7 @@ class Recorder(Callback):
         log.train_clock(running=False)
         if log.diverged is not None:
             status, error = "diverged", log.diverged
+        self.keeper.tidy(log, waiting=0 if (status or log.outcome()) in FINAL_STATUSES else 2)
         path = log.folder / RECORD
         if log.config is not None:
             with writing(path):

@@ -21,7 +21,7 @@ from leaderboard.commands.build import BEGIN, END, build
 from leaderboard.records.record import write_record
 from leaderboard.render import site
 from tests.helpers.leaderboard.boards import CELLS, entry_file, suite_records, write_curves
-from tests.helpers.leaderboard.records import make_record
+from tests.helpers.leaderboard.records import make_record, run_of
 
 pytestmark = pytest.mark.process
 
@@ -299,3 +299,24 @@ def test_arguments(results: Path, tmp_path: Path, quick_site: list[Path]) -> Non
     defaults = parser.parse_args([])
     here = Path(command.__file__).parents[1]
     assert (defaults.root, defaults.out, defaults.readme, defaults.check) == (here / "results", here, None, False)
+
+
+def test_runs_that_an_experiment_changed_are_left_out_and_named(
+    results: Path, tmp_path: Path, quick_site: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert build(results, out) == 0
+    before = (out / "LEADERBOARD.md").read_text()
+    bias = {"attention_bias": {"strength": 3.0, "first_step": 0, "end_step": None}, "fork": None}
+    biased = run_of("solved", suite=None, cell=None, intervention=bias)
+    write_record(results / "figures" / "seed0" / "record.json", biased)
+    capsys.readouterr()
+    assert build(results, out) == 0
+    assert capsys.readouterr().err.startswith(f"left out: {results / 'figures' / 'seed0'}: is an attention bias of 3")
+    assert (out / "LEADERBOARD.md").read_text() == before
+    [entry] = sorted(path.parent for path in results.glob("*/*/entry.yaml"))[:1]
+    said = yaml.safe_load((entry / "entry.yaml").read_text())
+    inside = {"suite": said["suite"], "architecture.name": said["architecture"], "intervention": bias}
+    write_record(entry / "lm-a" / "seed9" / "record.json", run_of("solved", 9, cell="lm-a", **inside))
+    assert build(results, out) == 1
+    assert "such a run is never part of an entry" in capsys.readouterr().err
