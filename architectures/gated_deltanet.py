@@ -185,6 +185,7 @@ class GatedDeltaNetBlock(RecurrentBlock):
     """
 
     decay_axes: ClassVar[str] = "head"
+    position_wise = ("mlp_norm", "mlp")
 
     def __init__(self, d_model: int, mixer: GatedDeltaMixer, mlp: SwiGLU) -> None:
         super().__init__()

@@ -56,6 +56,8 @@ class MixerBlock(nn.Module):
         token_mixing: "linear" (one matrix) or "mlp" (two matrices with GELU between).
     """
 
+    position_wise = ("channel_norm", "channel_mixing")
+
     def __init__(self, d_model: int, seq_len: int, d_hidden: int, token_mixing: Literal["linear", "mlp"]) -> None:
         super().__init__()
         self.position_norm = nn.LayerNorm(d_model)

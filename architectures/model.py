@@ -52,6 +52,15 @@ def parameter_rules(model: nn.Module, n_stacked: int = 0) -> dict[str, Rule]:
     return {name: rules[parameter] for name, parameter in model.named_parameters()}
 
 
+def mixing_parameters(block: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters of the sublayer of a residual block that mixes positions, its norm included, by their names.
+
+    A block names the submodules of its other sublayer in `position_wise`; one without is a mixing sublayer as a whole.
+    """
+    others: tuple[str, ...] = getattr(block, "position_wise", ())
+    return {name: x for name, x in block.named_parameters() if name.partition(".")[0] not in others}
+
+
 class RecurrentBlock(nn.Module, ABC):
     """Residual block that reads a sequence from left to right and keeps a state of fixed size.
 

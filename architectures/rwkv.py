@@ -213,6 +213,8 @@ class RWKVBlock(RecurrentBlock):
     mixing (B, D).
     """
 
+    position_wise = ("channel_norm", "channel_mixing")  # which looks at the token before, but chooses nothing
+
     def __init__(self, d_model: int, head_dim: int, d_hidden: int, layer: int, n_layers: int, backend: Backend) -> None:
         super().__init__()
         self.input_norm = nn.LayerNorm(d_model) if layer == 0 else nn.Identity()

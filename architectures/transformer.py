@@ -10,6 +10,8 @@ instead of ReLU; learned absolute positions instead of sinusoids, rotary ones (S
 option; no dropout; the head is not tied to the embedding.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -23,6 +25,9 @@ from architectures.registry import register
 
 ATTENTIONS = ("numba", "sdpa")
 """Implementations: compiled loops, PyTorch's fused attention."""
+
+Edit = Callable[[Tensor, Tensor], Tensor]
+"""The outputs of all heads, (B, H, L, K), from their attention probabilities (B, H, L, L) and values (B, H, L, K)."""
 
 
 def rotate(x_BHLK: Tensor, base: float = 10_000.0) -> Tensor:
@@ -50,7 +55,12 @@ class Attention(nn.Module):
         d_model: width D.
         n_heads: number of heads H; divides D.
         rotary: rotate queries and keys by their positions.
+
+    Attributes:
+        edit: computes the outputs of the heads in the place of this module while it is set; see `edited`.
     """
+
+    edit: Edit | None = None
 
     def __init__(self, d_model: int, n_heads: int, rotary: bool) -> None:
         super().__init__()
@@ -62,6 +72,9 @@ class Attention(nn.Module):
         """(B, L, D) to (B, L, D); `bias` is added to the logits, broadcastable to (B, H, L, L)."""
         qkv = self.qkv(x_BLD)
         batch, length, _ = x_BLD.shape
+        if self.edit is not None:
+            q, k, v = self.heads(qkv)
+            return self.out(self.edit(self.probabilities(q, k, bias), v).transpose(1, 2).flatten(2))
         if self.implementation(length, x_BLD.device, batch) == "numba":
             if bias is not None:
                 bias = bias.to(qkv.dtype).expand(batch, self.n_heads, length, length)
@@ -90,8 +103,36 @@ class Attention(nn.Module):
     def maps(self, x_BLD: Tensor, bias: Tensor | None = None) -> Tensor:
         """Attention probabilities (B, H, L, L); rows are queries."""
         q, k, _ = self.heads(self.qkv(x_BLD))
+        return self.probabilities(q, k, bias)
+
+    @staticmethod
+    def probabilities(q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
+        """Attention probabilities (B, H, L, L) of queries and keys, each (B, H, L, K)."""
         mask = causal_mask(q) if bias is None else causal_mask(q) + bias.to(q.dtype)
         return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + mask).softmax(-1)
+
+    def of_head(self, head: int) -> dict[str, tuple[Tensor | slice, ...]]:
+        """Where a head's own numbers are: by the name of a parameter, an index into it. The bias of `out` is shared."""
+        width = self.out.in_features // self.n_heads
+        columns = torch.arange(head * width, (head + 1) * width)
+        rows = torch.cat([columns + part * self.out.in_features for part in range(3)])
+        return {"qkv.weight": (rows,), "qkv.bias": (rows,), "out.weight": (slice(None), columns)}
+
+
+@contextmanager
+def edited(attention: Attention, edit: Edit) -> Iterator[None]:
+    """Let a function compute the outputs of an attention's heads inside the block, by plain operations."""
+    before, attention.edit = attention.edit, edit
+    try:
+        yield
+    finally:
+        attention.edit = before
+
+
+def attentions_of(model: SequenceModel) -> dict[int, Attention]:
+    """The attention of every block that has some, by the number of the block."""
+    found = ((i, m) for i, block in enumerate(model.blocks) for m in block.modules() if isinstance(m, Attention))
+    return dict(found)
 
 
 def causal_mask(q_BHLK: Tensor) -> Tensor:
@@ -109,6 +150,8 @@ class TransformerBlock(nn.Module):
         d_hidden: MLP width.
         rotary: rotary positions in the attention.
     """
+
+    position_wise = ("mlp_norm", "mlp")
 
     def __init__(self, d_model: int, n_heads: int, d_hidden: int, rotary: bool) -> None:
         super().__init__()

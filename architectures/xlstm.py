@@ -159,6 +159,7 @@ class SLSTMBlock(Accelerated, RecurrentBlock):
     library = None
     no_weight_decay = ("bias",)  # a matrix here: gates by heads
     decay_axes: ClassVar[str] = "head channel"
+    position_wise = ("mlp_norm", "up", "down")
 
     def __init__(self, d_model: int, *, n_layers: int, index: int, n_heads: int, d_conv: int, backend: Backend) -> None:
         super().__init__(backend)

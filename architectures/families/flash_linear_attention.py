@@ -51,6 +51,8 @@ class FLABlock(nn.Module):
         mixer: the library's layer.
     """
 
+    position_wise = ("mlp_norm", "mlp")
+
     def __init__(self, d_model: int, d_hidden: int, mixer: nn.Module) -> None:
         super().__init__()
         self.mixer_norm, self.mixer = nn.LayerNorm(d_model), mixer

@@ -397,5 +397,5 @@ def restored(config: RunConfig, folder: Path, step: int | None = None) -> Run:
         for member in members:  # before the run stacks their weights
             at = load_weights(member, folder if config.seeds is None else seed_folder(folder, member.seed), step)
         run = Run(config, members, data, folder)
-    run.step = at
+    run.step = run.module.at = at
     return run

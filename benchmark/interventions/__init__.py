@@ -1,0 +1,1 @@
+"""Interventions on a run: patched and ablated heads, exchanged layers, forks."""
