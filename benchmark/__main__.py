@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "Run the contract on a tiny instance of an architecture, and measure what it costs",
     "new": "Write a new architecture, which trains and passes `check` as it is",
     "patch": "Put attention patterns of one kept checkpoint into another, or take heads their own",
+    "fork": "Train a run again from one of its steps on, with one cause changed",
     "replay": "Make the first steps of a run anew from its record, and compare",
     "speed": "Measure tokens per CPU-second and memory by length, and the speed of many seeds",
 }

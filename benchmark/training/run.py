@@ -219,8 +219,7 @@ class Run:
         own_callbacks(callbacks)  # refuses some
         n_processes = plan_processes(options)
         check_shares(self.data.batch_size, n_processes, many_seeds=self.many)
-        if resume_from is not None:
-            require_resumable(resume_from, self.identity, self.module, self.config.probes or ())
+        require_resumable(resume_from, self.identity, self.module, self.config.probes or ())
         is_new = self.folder is None
         if self.folder is None:
             self.folder = self._made_folder(resume_from)

@@ -205,6 +205,13 @@ def benchmark_command(*more: str) -> Check:
     return check
 
 
+def of_kept_steps(words: list[str], place: Place) -> None:
+    """On the run of one step that the page's fit has left, at its two steps, with one twin."""
+    steps = {"--from": "1", "--into": "0", "--at": "0", "--twins": "1"}
+    own = [steps.get(before, word) for before, word in zip(words, words[1:], strict=False)]
+    assert ended(benchmark, own[2:]) == 0
+
+
 def leaderboard_command(*more: str, codes: Iterable[int | str | None] = (0,)) -> Check:
     """A command of `python -m leaderboard` with more options; committed records stand in for those of a sweep."""
 
@@ -312,6 +319,8 @@ KINDS = {
     "python -m benchmark check": Kind(benchmark_command("--fast"), "without training; the tests of the contract train"),
     "python -m benchmark new": Kind(new, "into a copy of the checkout's files"),
     "python -m benchmark replay": Kind(benchmark_command()),
+    "python -m benchmark patch": Kind(of_kept_steps, "at the steps of a run of one step"),
+    "python -m benchmark fork": Kind(of_kept_steps, "at the beginning of a run of one step, with one twin"),
     "python -m benchmark list": Kind(benchmark_command()),
     "python -m benchmark --help": Kind(benchmark_command()),
     "emergence-benchmark --help": Kind(lambda words, place: benchmark_command()(["python", "-m", *words], place)),

@@ -90,6 +90,8 @@ def _print_run(record: Record, folder: Path, console: Console) -> None:
         table.add_row("accuracy, exact match", f"{record.final.accuracy:.3f}, {record.final.exact_match:.3f}")
     speed = "" if record.tokens_per_s is None else f"; {record.tokens_per_s:,.0f} tokens/s"
     table.add_row("trained", f"{record.steps} steps, {record.tokens:,} tokens, {record.wall_train_s:.1f} s{speed}")
+    if record.intervention is not None:
+        table.add_row("intervention", f"{record.intervention.text}: this run cannot be part of an entry")
     for code in record.resumed:
         table.add_row("other code", f"from step {code.step} on: this run cannot be part of an entry")
     console.print(table)

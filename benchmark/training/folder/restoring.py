@@ -29,8 +29,14 @@ def own_checkpoint(folder: Path, begin_anew: bool) -> Path | None:
         return None
 
 
-def require_resumable(path: Path, identity: RunIdentity, module: EmergenceModule, probes: Sequence[str]) -> None:
-    """Raise a ValueError of one line if training cannot go on from a checkpoint."""
+def require_resumable(path: Path | None, identity: RunIdentity, module: EmergenceModule, probes: Sequence[str]) -> None:
+    """Raise a ValueError of one line if training cannot go on from a checkpoint, or not begin without one."""
+    if path is None:
+        if identity.intervention is not None and identity.intervention.fork is not None:
+            raise BenchmarkError(
+                "a fork begins from a checkpoint, which is not there: python -m benchmark fork makes it"
+            )
+        return
     checkpoint = check_checkpoint(path, identity)
     if "optimizer_states" not in checkpoint:
         raise BenchmarkError(
