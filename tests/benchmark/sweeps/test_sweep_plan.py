@@ -193,3 +193,16 @@ def test_a_mistake_is_one_line(words: dict[str, Any], line: str, make: Make) -> 
         make(**words)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_attention_bias_is_in_every_run_and_keeps_the_suite_for_comparisons() -> None:
+    bias = {"attention_bias": 3.0, "attention_bias_steps": "0:50"}
+    plan = make_plan((0,), suite="lite", models=["transformer"], options=bias)
+    for entry in plan.entries:
+        content = config_of(entry)
+        assert {name: content[name] for name in bias} == bias and content["suite"] == "lite"
+        assert entry.identity.intervention is not None
+        assert entry.identity.intervention.text == "an attention bias of 3 (steps 0:50)"
+    with pytest.raises(ValueError, match="mamba: --attention_bias: mamba has no attention to add it to") as error:
+        make_plan((0,), suite="lite", models=["mamba"], options=bias)
+    assert "\n" not in str(error.value)

@@ -238,3 +238,12 @@ def test_a_task_without_a_pattern_is_refused(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(TASKS["lm"].task_class, "keys", None)
     with pytest.raises(ValueError, match="--attention_bias: the attention pattern of task lm is not known"):
         build(config(tmp_path, attention_bias=1.0))
+
+
+def test_a_sweep_in_python_passes_the_bias_on(tmp_path: Path) -> None:
+    from benchmark.api import BenchmarkError, sweep
+
+    with pytest.raises(BenchmarkError, match="mamba: --attention_bias: mamba has no attention to add it to"):
+        sweep("lite", models="mamba", seeds=1, out=tmp_path, attention_bias=3.0)
+    with pytest.raises(BenchmarkError, match="did you mean attention_bias"):
+        sweep("lite", models="mamba", seeds=1, out=tmp_path, attention_bia=3.0)
