@@ -28,16 +28,24 @@ _STEP = alt.X("step:Q", title="optimizer step", scale=alt.Scale(nice=False))
 
 
 def write_curves_plot(path: Path, record: Record, curves: pd.DataFrame) -> None:
-    """Draw a run: mean loss between chance and floor; loss of each output position; what the targets measure.
+    """Write the picture of a run, see `curves_png`.
+
+    Raises:
+        RuntimeError: if it cannot be drawn.
+        CannotWrite: if it cannot be written.
+    """
+    write_whole(path, curves_png(record, curves))
+
+
+def curves_png(record: Record, curves: pd.DataFrame) -> bytes:
+    """A run drawn: mean loss between chance and floor; loss of each output position; what the targets measure.
 
     Args:
-        path: PNG to write.
         record: the run's record.
         curves: one row per evaluation, as `recorder.curves_table` makes it.
 
     Raises:
         RuntimeError: if it cannot be drawn.
-        CannotWrite: if it cannot be written.
     """
     curves = _thinned(curves)
     task = ", ".join(f"{name} {value}" for name, value in record.task.config.items())
@@ -52,7 +60,7 @@ def write_curves_plot(path: Path, record: Record, curves: pd.DataFrame) -> None:
     )
     panels = [_loss(record, curves), _positions(record, curves), _targets(record, curves)]
     chart = alt.vconcat(*panels, title=title).configure_view(stroke=None).configure_axis(grid=False)
-    write_whole(path, _png(chart))
+    return png_of(chart)
 
 
 def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
@@ -63,7 +71,7 @@ def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
     return curves.iloc[[round(i * (n_rows - 1) / (_MOST_POINTS - 1)) for i in range(_MOST_POINTS)]]
 
 
-def _png(chart: alt.VConcatChart) -> bytes:
+def png_of(chart: alt.TopLevelMixin) -> bytes:
     """The picture, drawn by another process: the library ends the one in which it does not find the memory it wants.
 
     Raises:

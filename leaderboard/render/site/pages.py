@@ -46,7 +46,7 @@ def render(template: str, **values: Any) -> Markup:
     Raises:
         jinja2.UndefinedError: the template needs a value that is not given.
     """
-    return Markup(_environment().get_template(template).render(values))
+    return Markup(environment("leaderboard.render.site").get_template(template).render(values))
 
 
 def table(table_id: str, caption: str, columns: Sequence[Column], rows: Sequence[Any], **options: Any) -> Markup:
@@ -170,10 +170,15 @@ def _finalize(value: object) -> object:
     return value if hasattr(value, "__html__") else visible(str(value))
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("leaderboard.render.site"),
+@lru_cache
+def environment(package: str) -> Environment:
+    """The templates of a package, with escaping and the filters that all pages share.
+
+    Args:
+        package: dotted name; the templates lie in its folder `templates`.
+    """
+    made = Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_finalize,
@@ -181,14 +186,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {
+    made.filters |= {
         "sentence": sentence,
         "name": name,
         "explained": explained,
         "shown": shown,
         "json_block": json_block,
     }
-    environment.globals |= {
+    made.globals |= {
         "POLICY": POLICY, "anchor": anchor, "cell_path": cell_path, "link": link, "count_text": count_text
     }  # fmt: skip
-    return environment
+    return made
