@@ -78,6 +78,7 @@ MISSPELT = {  # of the others, --hlep
     "sweep": (["--sede", "0-4"], "--sede", "--seeds"),
     "check": (["transformer", "--fats"], "--fats", "--fast"),
     "new": (["my_model", "--otu=x"], "--otu", "--out"),
+    "report": (["folder", "--otu=x"], "--otu", "--out"),
     "replay": (["record.json", "--plugn=x"], "--plugn", "--plugin"),
     "speed": (["--length", "128"], "--length", "--lengths"),
 }

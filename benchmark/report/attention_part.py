@@ -1,0 +1,138 @@
+"""What the attention probe of a run says: curves of heads, the table of rows, maps.
+
+Shape letters: N looks, H heads of all layers, L positions, R rows of the grid, C columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import entr
+
+from benchmark.report.frames import panel
+from benchmark.report.learned_rows import LearnedRow, learned_rows, serving
+from benchmark.report.map_grid import Grid
+from benchmark.report.run_folder import Floats, ReportedRun
+
+PROBE = "attention"
+
+MOST_HEADS = 16
+"""Maps of single heads on the page."""
+
+
+@dataclass(frozen=True)
+class AttentionPart:
+    """Attention of a run over time.
+
+    Attributes:
+        looks: steps of the N looks.
+        heads: names of the H heads.
+        entropy_NH: in nats, of each head, as the paper's figure has it.
+        masses_NHR: on the keys of each row.
+        rows: what happened to each row.
+        by_row: whether the entropy in `rows` is that of the row's own queries; otherwise of the whole head.
+        map_looks: indices of the looks of which maps are kept.
+        maps: of each of these, (H, R, C).
+    """
+
+    looks: list[int]
+    heads: list[str]
+    entropy_NH: Floats
+    masses_NHR: Floats
+    rows: list[LearnedRow]
+    by_row: bool
+    map_looks: list[int]
+    maps: list[Floats]
+
+    @property
+    def order(self) -> list[int]:
+        """Heads that serve a row, in the order in which they learned it."""
+        return serving(self.rows)
+
+    @property
+    def row_maps(self) -> list[Floats]:
+        """Maps whose every row is that of the head with most mass on it at the end; empty where that is not known."""
+        best = [row.best for row in self.rows if row.best is not None]
+        if len(best) < len(self.rows):
+            return []
+        return [map_HRC[best, np.arange(len(best))] for map_HRC in self.maps]
+
+    @property
+    def best_NR(self) -> Floats:
+        """The mass of the head that has most of it at the end, for each row; NaN where it is not known."""
+        best = [0 if row.best is None else row.best for row in self.rows]
+        found: Floats = self.masses_NHR[:, best, np.arange(len(best))]
+        return found
+
+
+def attention_part(run: ReportedRun, grid: Grid) -> AttentionPart | None:
+    """What a run's table says of attention; None where the probe did not look."""
+    layers = [layer for layer in run.layers(PROBE) if run.looks(PROBE, "entropy", layer)[0]]
+    if not layers:
+        return None
+    looks = run.looks(PROBE, "entropy", layers[0])[0]
+    entropies = [np.stack(run.looks(PROBE, "entropy", layer)[1]) for layer in layers]
+    masses, entropy_rows = [], []
+    maps: list[dict[int, Floats]] = []
+    for layer, entropy_NH in zip(layers, entropies, strict=True):
+        mass_steps, values = run.looks(PROBE, "mass", layer)
+        masses.append(
+            grid.by_row(np.stack(values))
+            if mass_steps == looks
+            else np.full((*entropy_NH.shape, len(grid.rows)), np.nan)
+        )
+        map_steps, found = run.looks(PROBE, "map", layer)
+        maps.append({step: grid.map(map_HLL) for step, map_HLL in zip(map_steps, found, strict=True)})
+        if map_steps == looks:
+            entropy_rows.append(np.stack([grid.by_row(entr(map_HLL).sum(-1)) for map_HLL in found]))
+    mapped = sorted(set(looks).intersection(*maps))
+    by_row = len(entropy_rows) == len(layers)
+    masses_NHR, entropy_NH = np.concatenate(masses, 1), np.concatenate(entropies, 1)
+    entropies_NHR = np.concatenate(entropy_rows, 1) if by_row else np.repeat(entropy_NH[..., None], len(grid.rows), 2)
+    rows = learned_rows(
+        run.steps, grid.by_row(run.losses_NL), run.record.chance_loss_nats, looks, masses_NHR, entropies_NHR
+    )
+    names = [
+        f"head {head}" if len(layers) == 1 else f"layer {layer} head {head}"
+        for layer, entropy in zip(layers, entropies, strict=True)
+        for head in range(entropy.shape[1])
+    ]
+    return AttentionPart(
+        looks=looks,
+        heads=names,
+        entropy_NH=entropy_NH,
+        masses_NHR=masses_NHR,
+        rows=rows,
+        by_row=by_row,
+        map_looks=[looks.index(step) for step in mapped],
+        maps=[np.concatenate([of_layer[step] for of_layer in maps]) for step in mapped],
+    )
+
+
+def truth_of_attention(grid: Grid, map_RC: Floats) -> Floats | None:
+    """Attention that is spread evenly over the keys of each row and is nowhere else, NaN where the map has it."""
+    if grid.truth_RC is None:
+        return None
+    even = grid.truth_RC / np.maximum(grid.truth_RC.sum(1, keepdims=True), 1)
+    return np.where(np.isnan(map_RC), np.nan, even)
+
+
+def attention_panels(part: AttentionPart, grid: Grid, frames: Sequence[int]) -> list[dict[str, Any]]:
+    """The maps of these frames (of `part.maps`): of each row from the head that learned it, then of single heads."""
+    if not frames:
+        return []
+    maps = [part.maps[frame] for frame in frames]
+    truth = truth_of_attention(grid, maps[0][0])
+    common = {"border": grid.border, "names": list(grid.names), "noun": grid.noun}
+    panels = []
+    if truth is not None and (row_maps := part.row_maps):
+        joined = [row_maps[frame] for frame in frames]
+        panels.append(panel("Each row from its head", PROBE, joined, truth, main=True, **common))
+    most = np.nan_to_num(part.masses_NHR[-1], nan=0).max(1)
+    shown = sorted(np.argsort(-most, kind="stable")[:MOST_HEADS].tolist())
+    panels += [
+        panel(part.heads[head], PROBE, [map_HRC[head] for map_HRC in maps], truth, head=head, main=not panels, **common)
+        for head in shown
+    ]
+    return panels
