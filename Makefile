@@ -27,8 +27,10 @@ $(KERNEL_VENV)/.installed: EXTRAS := kernels
 	@test $* = $(KERNEL_VENV) || OMP_NUM_THREADS=1 $*/bin/python -m architectures.ops  # else the first run compiles
 	@touch $@
 
-run: setup ## Train the quickstart example (ARGS='--seed 1' overrides any setting)
+run: setup ## Train the quickstart example and make its report (ARGS='--seed 1' overrides any setting)
 	$(BIN)/python -m benchmark fit --config configs/quickstart.yaml $(ARGS)
+	@case " $(ARGS)" in *" --out"* | *" --help"* | *" --print_config"*) ;; \
+	*) $(BIN)/python -m benchmark report "$$(dirname "$$(ls -t runs/*/*/*/record.json | head -n 1)")" ;; esac
 
 # One thread per worker: two workers with a thread pool each would fight over the same two cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal

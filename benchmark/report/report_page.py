@@ -46,6 +46,7 @@ def report_html(parts: Sequence[RunPart]) -> str:
             "form-action 'none'",
         )
     )
+    summaries = [_summary(part) for part in parts]
     title = parts[0].run.label if len(parts) == 1 else f"{len(parts)} runs"
     template = environment("benchmark.report").get_template("report.html")
     return template.render(
@@ -55,9 +56,12 @@ def report_html(parts: Sequence[RunPart]) -> str:
         theme=Markup(scripts[0]),
         scripts=[Markup(text) for text in scripts[1:]],
         runs=[_run_values(part) for part in parts],
-        summary_rows=[_summary(part) for part in parts],
+        summary_rows=summaries,
         shown=MOST_SHOWN,
-        data={"runs": [run_data(part, len(parts)) for part in parts], "summary": [_summary(part) for part in parts]},
+        data={
+            "runs": [run_data(part, len(parts)) for part in parts],
+            "summary": [list(summaries[0]), *(list(summary.values()) for summary in summaries)],
+        },
     )
 
 

@@ -160,6 +160,16 @@ def stand_in(folder: Path) -> None:
         shutil.copytree(ROOT / "leaderboard" / "results" / "lite" / entry / cell, target)
 
 
+def report(words: list[str], place: Place) -> None:
+    """A run folder of the reader's is made if it is not there: one step on one sequence."""
+    for folder in [word for word in words[4:] if word.startswith("runs/")]:
+        if not (place.folder / folder).exists():
+            out, task, model, name = folder.split("/")
+            run = ["fit", "--model", model, "--data", task, "--out", out, "--name", name, *SMALL_RUN]
+            assert ended(benchmark, run) == 0
+    benchmark_command("--no_pictures")(words, place)
+
+
 def new(words: list[str], place: Place) -> None:
     from benchmark.contract import scaffold
 
@@ -318,6 +328,9 @@ KINDS = {
     ),
     "python -m benchmark check": Kind(benchmark_command("--fast"), "without training; the tests of the contract train"),
     "python -m benchmark new": Kind(new, "into a copy of the checkout's files"),
+    "python -m benchmark report": Kind(
+        report, "without pictures; a run that a page has trained is made anew if need be"
+    ),
     "python -m benchmark replay": Kind(benchmark_command()),
     "python -m benchmark patch": Kind(of_kept_steps, "at the steps of a run of one step"),
     "python -m benchmark fork": Kind(of_kept_steps, "at the beginning of a run of one step, with one twin"),

@@ -34,7 +34,9 @@ window.charts = (() => {
       svg.append(made("text", { x: left - 6, y: py(value) + 4, "text-anchor": "end", class: "tick" }, String(value)));
     }
     for (const value of ticks(x[0], x[1], Math.max(2, Math.floor(width / 90)))) {
-      svg.append(made("text", { x: px(value), y: height - bottom + 16, "text-anchor": "middle", class: "tick" }, thousands(value)));
+      const text = thousands(value).replace("-", "\u2212");
+      const room = Math.min(px(value), width - 3.4 * text.length); // so that the last one is not cut off
+      svg.append(made("text", { x: room, y: height - bottom + 16, "text-anchor": "middle", class: "tick" }, text));
     }
     svg.append(made("line", { x1: left, x2: width - right, y1: height - bottom, y2: height - bottom, class: "axis" }));
     svg.append(made("text", { x: width - right, y: height - 3, "text-anchor": "end", class: "tick" }, xLabel));

@@ -358,7 +358,7 @@
     URL.revokeObjectURL(link.href);
   }
   const SAVES = {
-    summary: () => save("summary.csv", Object.keys(summary[0]), summary.map((row) => Object.values(row))),
+    summary: () => save("summary.csv", summary[0], summary.slice(1)),
     curves: () => {
       const shares = [...new Set(runs.flatMap((run) => Object.keys(run.shares)))];
       const names = Math.max(...runs.map((run) => run.names.length));
