@@ -124,7 +124,7 @@ def attention_panels(part: AttentionPart, grid: Grid, frames: Sequence[int]) -> 
         return []
     maps = [part.maps[frame] for frame in frames]
     truth = truth_of_attention(grid, maps[0][0])
-    common = {"border": grid.border, "names": list(grid.names), "noun": grid.noun}
+    common: dict[str, Any] = {"border": grid.border, "names": list(grid.names), "noun": grid.noun}
     panels = []
     if truth is not None and (row_maps := part.row_maps):
         joined = [row_maps[frame] for frame in frames]

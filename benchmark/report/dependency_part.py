@@ -138,5 +138,5 @@ def dependency_panels(part: DependencyPart, grid: Grid, frames: Sequence[int]) -
         return []
     maps = [part.maps[frame] for frame in frames]
     truth = None if grid.truth_RC is None else np.where(np.isnan(maps[0]), np.nan, grid.truth_RC.astype(float))
-    names = {"border": grid.border, "names": list(grid.names), "noun": grid.noun}
+    names: dict[str, Any] = {"border": grid.border, "names": list(grid.names), "noun": grid.noun}
     return [panel("Dependency of each prediction", PROBE, maps, truth, main=True, **names)]

@@ -47,19 +47,26 @@ def quantised(maps_NRC: Floats, top: float) -> str:
     return base64.b64encode(content.tobytes()).decode()
 
 
-def panel(title: str, kind: str, maps: Sequence[Floats], truth_RC: Floats | None, **more: Any) -> dict[str, Any]:
+def panel(
+    title: str, kind: str, maps: Sequence[Floats], truth_RC: Floats | None, *, signed: bool = False, **more: Any
+) -> dict[str, Any]:
     """A map over time, as the page's script reads it.
 
     Args:
         title: above it.
-        kind: what its values are: "attention" or "dependency".
-        maps: of the frames, each (R, C), values from 0 on.
+        kind: what its values are: the name of the probe.
+        maps: of the frames, each (R, C), values from 0 on unless `signed`.
         truth_RC: what they would be if the pattern was read and nothing else, with NaN where they have it.
+        signed: values of either sign, whose scale has no meaning: the pattern is drawn as strong as the largest.
         more: for the script.
     """
     shown = np.stack([blocks(map_RC) for map_RC in maps])
     true = None if truth_RC is None else blocks(truth_RC)
-    top = max(float(np.nanmax(shown, initial=0.0)), 0.0 if true is None else float(np.nanmax(true)), 1e-6)
+    top = max(float(np.nanmax(np.abs(shown), initial=0.0)), 1e-6)
+    if true is not None:
+        top = top if signed else max(top, float(np.nanmax(true)))
+        true = top * true if signed else true
+    low = -top if signed else 0.0
     n_rows, n_columns = shown.shape[1:]
     return {
         "title": title,
@@ -68,7 +75,8 @@ def panel(title: str, kind: str, maps: Sequence[Floats], truth_RC: Floats | None
         "columns": n_columns,
         "whole": list(maps[0].shape),
         "top": round(top, 6),
-        "frames": quantised(shown, top),
-        "truth": None if true is None else quantised(true[None], top),
+        "signed": signed,
+        "frames": quantised(shown - low, top - low),
+        "truth": None if true is None else quantised(true[None] - low, top - low),
         **more,
     }

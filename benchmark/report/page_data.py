@@ -15,6 +15,7 @@ from benchmark.report.frames import MOST_SIDE, kept_frames
 from benchmark.report.jumps import largest_fall
 from benchmark.report.map_grid import Grid, grid_of
 from benchmark.report.run_folder import Floats, ReportedRun
+from benchmark.report.weights_part import WeightsPart, weights_panels, weights_part
 
 MOST_POINTS = 12_000
 """Points of a line, of all runs of a page together; a run has at most `MOST_POINTS_OF_RUN` of them."""
@@ -35,7 +36,7 @@ class RunPart:
 
     Attributes:
         jump: index of the evaluation after the largest fall of its loss over predictable positions.
-        attention, dependency: None where the probe did not look.
+        attention, dependency, weights: None where the probe did not look.
     """
 
     run: ReportedRun
@@ -43,6 +44,7 @@ class RunPart:
     jump: int | None
     attention: AttentionPart | None
     dependency: DependencyPart | None
+    weights: WeightsPart | None
 
     @property
     def moments(self) -> dict[str, int]:
@@ -57,7 +59,8 @@ def run_part(run: ReportedRun) -> RunPart:
     grid = grid_of(run.task, run.losses_NL.shape[1])
     scored = run.curves["loss_scored_nats"].to_numpy(dtype=float)
     jump = largest_fall(scored, run.record.chance_loss_nats)
-    return RunPart(run, grid, jump, attention_part(run, grid), dependency_part(run, grid))
+    parts = attention_part(run, grid), dependency_part(run, grid), weights_part(run, grid)
+    return RunPart(run, grid, jump, *parts)
 
 
 def numbers(values: Sequence[float] | Floats) -> list[Any]:
@@ -109,6 +112,7 @@ def run_data(part: RunPart, n_runs: int = 1) -> dict[str, Any]:
         "row_steps": [row.loss_step for row in part.attention.rows] if part.attention else [],
         "attention": None if part.attention is None else _attention_data(part.attention),
         "dependency": None if part.dependency is None else _dependency_data(part.dependency),
+        "decay": None if part.weights is None else _decay_data(part.weights),
         "maps": _maps(part, n_runs),
     }
 
@@ -147,9 +151,20 @@ def _dependency_data(part: DependencyPart) -> dict[str, Any] | None:
     }
 
 
+def _decay_data(part: WeightsPart) -> dict[str, Any] | None:
+    if not part.decays:
+        return None
+    kept = kept_frames(len(part.looks), MOST_POINTS_OF_RUN, ())
+    lines = list(part.decays.items())[:MOST_LINES]
+    return {
+        "steps": [part.looks[i] for i in kept],
+        "lines": [{"name": name, "values": numbers(np.array(values)[kept])} for name, values in lines],
+    }
+
+
 def _maps(part: RunPart, n_runs: int) -> list[dict[str, Any]]:
     """Groups of panels with their steps: what each probe has kept."""
-    attention, dependency, grid = part.attention, part.dependency, part.grid
+    attention, dependency, weights, grid = part.attention, part.dependency, part.weights, part.grid
     groups = []
     if attention is not None and attention.maps:
         frames, steps = _frames(part, n_runs, attention)
@@ -157,10 +172,15 @@ def _maps(part: RunPart, n_runs: int) -> list[dict[str, Any]]:
     if dependency is not None and dependency.maps:
         frames, steps = _frames(part, n_runs, dependency)
         groups.append({"title": "Dependency", "steps": steps, "panels": dependency_panels(dependency, grid, frames)})
+    if weights is not None and weights.maps:
+        frames, steps = _frames(part, n_runs, weights)
+        groups.append({"title": "Weights", "steps": steps, "panels": weights_panels(weights, grid, frames)})
     return groups
 
 
-def _frames(part: RunPart, n_runs: int, probe: AttentionPart | DependencyPart) -> tuple[list[int], list[int]]:
+def _frames(
+    part: RunPart, n_runs: int, probe: AttentionPart | DependencyPart | WeightsPart
+) -> tuple[list[int], list[int]]:
     """Indices of the maps that the page has, and their steps."""
     steps = [probe.looks[i] for i in probe.map_looks]
     *several, n_rows, n_columns = probe.maps[0].shape

@@ -143,6 +143,8 @@ def _run_values(part: RunPart) -> dict[str, Any]:
         "names": part.grid.names,
         "attention": _attention_values(part),
         "dependency": _dependency_values(part),
+        "decay": part.weights is not None and bool(part.weights.decays),
+        "maps": any(probe is not None and probe.maps for probe in (part.attention, part.dependency, part.weights)),
         "hint": "" if part.run.probes is not None else PROBE_HINT,
         "truth": part.grid.truth_RC is not None,
         "unknown_task": run.task is None,
@@ -218,7 +220,6 @@ def _attention_values(part: RunPart) -> dict[str, Any] | None:
         "known": any(row.best is not None for row in attention.rows),
         "best": [None if row.best is None else attention.heads[row.best] for row in attention.rows],
         "by_row": attention.by_row,
-        "maps": bool(attention.maps),
     }
 
 
@@ -236,10 +237,9 @@ def _dependency_values(part: RunPart) -> dict[str, Any] | None:
         else "What each query needs is not known for this task, or differs between sequences."
     )
     if others := sum(row.explanation.startswith("another valid") for row in jumped):
-        said += f" {others} of them rest on another combination of tokens that gives the same bit."
+        said += f" {others} of the {len(jumped)} rest on another combination of tokens that gives the same bit."
     return {
         "said": said,
         "lines": [{"name": name, "row": row} for name, row in zip(part.grid.names, rows, strict=False)],
         "explained": any(row.explanation for row in rows),
-        "maps": bool(dependency.maps),
     }

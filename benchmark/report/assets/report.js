@@ -140,6 +140,10 @@
       return { lines: Object.entries(curves).map(([name, ys], n) => ({ name, xs: steps, ys, style: ["ink", "grey", "line0"][n] })), y: [0, 1.04], legend: true };
     },
   };
+  CHARTS.decay = (run) => ({
+    lines: run.decay.lines.map(({ name, values }, n) => ({ name, xs: run.decay.steps, ys: values, style: `line${Math.floor(n / 2) % 5}${n % 2 ? " second" : ""}` })),
+    y: [0, 1.04], legend: true,
+  });
   const live = new Map(); // of every chart that is drawn: moves its time
   function sample(className) {
     const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -244,17 +248,21 @@
     drawn[0].box.firstChild.textContent = "Now";
     if (main.truth) {
       drawn.push({ panel: main, truth: true, ...one("True pattern", main, false) });
-      drawn.push({ panel: main, ...one("Difference", main, true) });
+      if (!main.signed) drawn.push({ panel: main, ...one("Difference", main, true) });
     }
     for (const each of drawn) trio.append(each.box);
-    drawn[0].box.append(scale("0", digits(main.top), scales().value));
-    if (main.truth) drawn[2].box.append(scale(`\u2212${digits(main.top)}`, `+${digits(main.top)}`, scales().difference));
+    drawn[0].box.append(main.signed
+      ? scale(`\u2212${digits(main.top)}`, `+${digits(main.top)}`, scales().difference)
+      : scale("0", digits(main.top), scales().value));
+    if (drawn.length === 3) drawn[2].box.append(scale(`\u2212${digits(main.top)}`, `+${digits(main.top)}`, scales().difference));
     box.append(trio, said);
     const others = content.panels.filter((panel) => panel !== main);
     if (others.length) {
       const more = made("details");
       more.open = !several;
-      more.append(made("summary", "", others.length === run.attention?.heads.length ? `Every head (${others.length})` : `Single heads (${others.length} of ${run.attention?.heads.length})`));
+      const heads = run.attention?.heads.length;
+      const every = main.kind !== "attention" ? `${others.length} more` : others.length === heads ? `Every head (${heads})` : `Single heads (${others.length} of ${heads})`;
+      more.append(made("summary", "", every));
       const grid = made("div", "small-maps");
       for (const panel of others) {
         const each = { panel, ...one(panel.title, panel, false) };
@@ -271,7 +279,7 @@
         const now = values(panel, "frames").subarray(n * size, (n + 1) * size);
         const true_ = panel.truth ? values(panel, "truth") : null;
         const shown = truth ? true_ : difference ? now.map((value, k) => (value === 255 ? 255 : Math.round((value - true_[k]) / 2 + 127))) : now;
-        map(canvas, shown, panel.rows, panel.columns, difference);
+        map(canvas, shown, panel.rows, panel.columns, difference || panel.signed);
         const what = truth ? "True pattern" : difference ? `Difference of ${panel.title} from the true pattern` : panel.title;
         canvas.setAttribute("aria-label", truth ? what : `${what} at step ${content.steps[n]}`);
       }
@@ -286,10 +294,10 @@
         const cell = row * panel.columns + column;
         const byte = values(panel, "frames")[n * panel.rows * panel.columns + cell];
         const true_ = panel.truth ? values(panel, "truth")[cell] : null;
-        const number = (value) => ((value / 254) * panel.top).toFixed(2);
+        const number = (value) => ((panel.signed ? value / 127 - 1 : value / 254) * panel.top).toFixed(2);
         const where = panel.rows === panel.whole[0] && panel.columns === panel.whole[1]
           ? `${panel.noun} ${panel.names[row]}, token ${column}` : `block ${row}, ${column}`;
-        said.textContent = `${panel.title}, ${where}: ${byte === 255 ? "not read" : `${number(byte)}${true_ === null ? "" : ` (true ${number(true_)})`}`}`;
+        said.textContent = `${panel.title}, ${where}: ${byte === 255 ? "not read" : `${number(byte)}${true_ === null || panel.signed ? "" : ` (true ${number(true_)})`}`}`;
       });
       canvas.addEventListener("pointerleave", show);
     }
@@ -299,7 +307,7 @@
   }
   // How much of a map lies on the pattern.
   function share(panel, n) {
-    if (!panel.truth || panel.rows !== panel.whole[0] || panel.columns !== panel.whole[1]) return "";
+    if (!panel.truth || panel.signed || panel.rows !== panel.whole[0] || panel.columns !== panel.whole[1]) return "";
     const size = panel.rows * panel.columns;
     const now = values(panel, "frames").subarray(n * size, (n + 1) * size);
     const true_ = values(panel, "truth");
