@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmark.report.run_folder import Floats
 
-LEAST_FALL = 0.05
-"""Share of chance that a loss falls between two evaluations in a jump of the whole run."""
+LEAST_FALL = 0.02
+"""Share of chance that a loss falls between two evaluations in a jump of the whole run: less than one of 32 rows."""
 
 
 class Jump(NamedTuple):

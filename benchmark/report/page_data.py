@@ -26,6 +26,7 @@ MOST_MAP_BYTES = 3 << 20
 """Entries of all maps of all runs of a page; each is a byte, in base64 a third more."""
 
 MOST_FRAMES = 100
+MOST_PART_HITS = 512
 MOST_LINES = 64
 """Heads whose lines are drawn: those that serve a row first."""
 
@@ -45,6 +46,12 @@ class RunPart:
     attention: AttentionPart | None
     dependency: DependencyPart | None
     weights: WeightsPart | None
+
+    @property
+    def loss_steps(self) -> list[int]:
+        """Steps after the jumps of the losses of rows, ascending."""
+        rows = [*(self.attention.rows if self.attention else ()), *(self.dependency.rows if self.dependency else ())]
+        return sorted({row.loss_step for row in rows if row.loss_step is not None})
 
     @property
     def moments(self) -> dict[str, int]:
@@ -105,6 +112,9 @@ def run_data(part: RunPart, n_runs: int = 1) -> dict[str, Any]:
         "shares": {name: numbers(shown[name].to_numpy(dtype=float)) for name in ("accuracy", "exact_match", *shares)},
         "levels": {"chance": chance, "floor": floor},
         "hits": [{"step": step, "names": names} for step, names in sorted(hits.items())],
+        "part_hits": [
+            {"part": i, "step": hit.step} for i, hit in enumerate(record.part_hits or ()) if hit.step is not None
+        ][:MOST_PART_HITS],
         "noun": part.grid.noun,
         "names": list(part.grid.names),
         "rows": numbers(part.grid.by_row(run.losses_NL[points]).T),
@@ -188,5 +198,9 @@ def _frames(
     size = n_maps * min(n_rows, MOST_SIDE) * min(n_columns, MOST_SIDE)
     most = max(MOST_MAP_BYTES // n_runs // 2 // size, len(part.moments))
     needed = [nearest(steps, step) for step in part.moments.values()]
+    after = [nearest(steps, step) for step in part.loss_steps]
+    around = {*after, *(max(i - 1, 0) for i in after)}
+    if len(around) <= most // 2:  # both sides of the jump of every row, too
+        needed += around
     frames = kept_frames(len(steps), min(MOST_FRAMES, most), needed)
     return frames, [steps[i] for i in frames]

@@ -139,6 +139,7 @@ def _run_values(part: RunPart) -> dict[str, Any]:
             for target in record.protocol.targets
         ],
         "moments": part.moments,
+        "part_hits": any(hit.step is not None for hit in record.part_hits or ()),
         "noun": part.grid.noun,
         "names": part.grid.names,
         "attention": _attention_values(part),

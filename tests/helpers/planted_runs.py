@@ -152,6 +152,8 @@ def planted_run(
     for name, share in (("rows_50", 0.5), ("rows_100", 1.0)):
         step, previous = hitting_step(steps, [value >= share for value in curves["rows_solved"]])
         hits[name] = {"step": step, "previous_step": previous}
+    parts = [hitting_step(steps, [bool(solved[row]) for solved in curves["parts_solved"]]) for row in range(size)]
+    fields["part_hits"] = [{"step": step, "previous_step": previous} for step, previous in parts]
     record = make_record(**fields, hits=hits, **changes)
     write_record(folder / "record.json", record)
     return record

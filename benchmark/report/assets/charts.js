@@ -22,8 +22,9 @@ window.charts = (() => {
   }
 
   // Draw lines over steps; returns a function that moves the line of the present time.
-  //   lines: {name, xs, ys, style, width, dim}; levels: {y, label}; marks: {x, label}; x, y: [low, high]
-  function lines(place, { lines: series, levels = [], marks = [], x, y, height = 220, label, xLabel = "step" }) {
+  //   lines: {name, xs, ys, style, dim}; levels: {y, label}; marks: {x, label}; parts: {x, label}, triangles on the axis;
+  //   band: [from, to]; x, y: [low, high]
+  function lines(place, { lines: series, levels = [], marks = [], parts = [], band = null, x, y, height = 220, label, xLabel = "step" }) {
     const width = Math.max(place.clientWidth, 200);
     const left = 44, right = 10, bottom = 34, top = marks.some((mark) => mark.label) ? 24 : 10;
     const px = (value) => left + ((value - x[0]) / (x[1] - x[0] || 1)) * (width - left - right);
@@ -40,6 +41,18 @@ window.charts = (() => {
     }
     svg.append(made("line", { x1: left, x2: width - right, y1: height - bottom, y2: height - bottom, class: "axis" }));
     svg.append(made("text", { x: width - right, y: height - 3, "text-anchor": "end", class: "tick" }, xLabel));
+    if (band) {
+      const wide = Math.max(px(band[1]) - px(band[0]), 3);
+      const area = made("rect", { x: px(band[0]), y: top, width: wide, height: height - bottom - top, class: "jump" });
+      area.append(made("title", {}, `largest jump, between steps ${thousands(band[0])} and ${thousands(band[1])}`));
+      svg.append(area);
+    }
+    for (const part of parts) {
+      const at = px(part.x);
+      const triangle = made("path", { d: `M${at} ${height - bottom - 7}l-4 7h8z`, class: "part" });
+      triangle.append(made("title", {}, `${part.label}: step ${thousands(part.x)}`));
+      svg.append(triangle);
+    }
     let free = -Infinity;
     for (const mark of marks) {
       const line = made("line", { x1: px(mark.x), x2: px(mark.x), y1: top, y2: height - bottom, class: "mark" });

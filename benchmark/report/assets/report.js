@@ -104,6 +104,7 @@
   // Charts: by name, what they draw of a run.
   const hue = (n) => `line${n % 5}${["", " second", " third"][Math.floor(n / 5) % 3]}`;
   const finite = (values) => values.filter((value) => value !== null);
+  const jump = (run) => (run.moments.after === undefined ? null : [run.moments.before, run.moments.after]);
   const range = (values, least) => [Math.min(0, ...values), Math.max(least, ...values) * 1.04];
   const CHARTS = {
     loss: (run) => {
@@ -115,12 +116,13 @@
         ],
         levels: [{ y: run.levels.chance, label: "chance", end: true }, { y: run.levels.floor, label: "floor" }],
         marks: run.hits.map(({ step, names }) => ({ x: step, label: names.length > 1 ? `${names[0]} +${names.length - 1}` : names[0], whole: names.join(", ") })),
-        y: [0, top * 1.1], legend: true, unit: " nats",
+        band: jump(run), y: [0, top * 1.1], legend: true, unit: " nats",
       };
     },
     rows: (run) => ({
       lines: run.rows.map((ys, row) => ({ name: `${run.noun} ${run.names[row]}`, row, xs: run.steps, ys, style: run.row_heads[row] === null ? "grey" : hue(run.row_heads[row]) })),
       levels: [{ y: run.levels.chance, label: "chance", end: true }],
+      band: jump(run), parts: run.part_hits.map(({ step, part }) => ({ x: step, label: `part ${part} solved` })),
       y: [0, run.levels.chance * 1.15], unit: " nats",
     }),
     shares: (run) => ({

@@ -79,6 +79,22 @@ def test_the_slider_moves_every_panel(browser: "Browser", folder: Path) -> None:
     page.close()
 
 
+def test_the_jumps_are_marked(browser: "Browser", folder: Path) -> None:
+    """Each row is one fourth of the loss; the first of these equal jumps counts, 150 to 200 of 1,000 steps."""
+    page = Report(browser, folder, "one.html")
+    assert page.tab.locator("[data-chart=loss] .jump title").text_content() == (
+        "largest jump, between steps 150 and 200"
+    )
+    assert page.tab.locator("[data-chart=loss] .mark").count() == 2, "rows_50 and rows_100"
+    parts = page.tab.locator("[data-chart=rows] .part title").all_text_contents()
+    assert parts == [f"part {row} solved: step {step}" for row, (_, step) in HEADS.items()]
+    jump, axis = (page.tab.locator(f"[data-chart=loss] .{name}").bounding_box() for name in ("jump", "axis"))
+    assert jump is not None and axis is not None
+    assert (jump["x"] - axis["x"]) / axis["width"] == pytest.approx(0.15, abs=0.01)
+    assert jump["width"] / axis["width"] == pytest.approx(0.05, abs=0.01)
+    page.close()
+
+
 def test_maps_show_the_planted_attention(browser: "Browser", folder: Path) -> None:
     """Row 0 is learned at 200: spread over the four cells of the state before, then half on each of its two keys."""
     page = Report(browser, folder, "one.html#t=150", color_scheme="light")
