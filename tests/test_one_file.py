@@ -149,9 +149,9 @@ def test_each_is_one_file(repository: Path, tmp_path: Path) -> None:
         "--protocol.max_steps=200", "--protocol.eval_every=25", "--optimizer.lr=1e-2", "--optimizer.warmup_steps=5",
         "--trainer.accelerator=cpu", "--picture=false", "--name=a",
     )  # fmt: skip
-    folder = tmp_path / "runs" / "alternating" / "one_back" / "a"
-    record = read_record(folder / "record.json")
-    assert set(read(folder / "probes.parquet")["quantity"]) == {"length"}
+    run = tmp_path / "runs" / "alternating" / "one_back" / "a"
+    record = read_record(run / "record.json")
+    assert set(read(run / "probes.parquet")["quantity"]) == {"length"}
     assert record.status == "solved" and record.final is not None
     assert 0.5 < record.final.task_metrics["certainty"] <= 1
     header, row = python("leaderboard", "show", "runs").splitlines()
