@@ -43,7 +43,8 @@ def test_everything_that_is_found_by_name_is_in_it(installed: Path, repository: 
         repository / "leaderboard" / "results", *results
     )
     for room in ROOMS:
-        assert files(installed / room, "*.py") == files(repository / room, "*.py")
+        parts = ("*.py", "*.html", "*.css", "*.js")  # of pages, too
+        assert files(installed / room, *parts) == files(repository / room, *parts)
 
 
 def test_commands_find_it_and_write_elsewhere(installed: Path, tmp_path: Path) -> None:

@@ -132,6 +132,12 @@ def in_words(rows: Sequence[LearnedRow], noun: str, names: Sequence[int]) -> lis
     of = f"of {len(known)} {noun}s" if len(known) > 1 else f"{noun}"
     jumped = [row for row in known if row.loss_step is not None]
     served = [row for row in jumped if row.heads]
+    if not jumped:
+        most = max(row.mass_end or 0 for row in known)
+        return [
+            f"The loss jumped in 0 {of}.",
+            f"No head has more than {share_text(most)} of its attention on the needed tokens of any {noun}.",
+        ]
     said = [
         f"The loss jumped in {len(jumped)} {of}; at the end a head has at least {share_text(SERVES)} of its attention"
         f" on the needed tokens in {len(served)} of these."
@@ -149,7 +155,4 @@ def in_words(rows: Sequence[LearnedRow], noun: str, names: Sequence[int]) -> lis
             f"Learned without such a head: {noun} {which}; there no head has more than {share_text(most)} of its"
             " attention on the needed tokens."
         )
-    if not jumped:
-        most = max(row.mass_end or 0 for row in known)
-        said.append(f"No head has more than {share_text(most)} of its attention on the needed tokens of any {noun}.")
     return said

@@ -6,6 +6,7 @@ and styles alone, by their hashes.
 
 import base64
 import hashlib
+import math
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -206,6 +207,8 @@ def _attention_values(part: RunPart) -> dict[str, Any] | None:
     order = attention.order
     lines = []
     for r, (name, row) in enumerate(zip(part.grid.names, attention.rows, strict=True)):
+        if row.best is None:  # it is never scored
+            continue
         heads = [
             (
                 attention.heads[head],
@@ -214,7 +217,8 @@ def _attention_values(part: RunPart) -> dict[str, Any] | None:
             )
             for head in row.heads[:NAMED_HEADS]
         ]
-        lines.append({"name": name, "row": row, "heads": heads, "more": max(len(row.heads) - NAMED_HEADS, 0)})
+        more = max(len(row.heads) - NAMED_HEADS, 0)
+        lines.append({"place": r, "name": name, "row": row, "heads": heads, "more": more})
     return {
         "said": in_words(attention.rows, part.grid.noun, part.grid.names),
         "lines": lines,
@@ -228,19 +232,19 @@ def _dependency_values(part: RunPart) -> dict[str, Any] | None:
     """Sentence and table of the dependency probe."""
     if (dependency := part.dependency) is None:
         return None
-    rows = dependency.rows
-    jumped = [row for row in rows if row.loss_step is not None]
-    exact = sum(row.exact_step is not None for row in jumped)
-    said = (
-        f"The loss jumped in {len(jumped)} of {len(rows)} {part.grid.noun}s; in {exact} of these every needed token"
-        " matters more than any other at the end."
-        if rows
-        else "What each query needs is not known for this task, or differs between sequences."
-    )
+    named = zip(part.grid.names, dependency.rows, strict=False)
+    lines = [(name, row) for name, row in named if math.isfinite(row.average_precision)]
+    jumped = [row for _, row in lines if row.loss_step is not None]
+    said = "What each query needs is not known for this task, or differs between sequences."
+    if lines:
+        said = f"The loss jumped in {len(jumped)} of {len(lines)} {part.grid.noun}s"
+        exact = sum(row.exact_step is not None for row in jumped)
+        more = f"; in {exact} of these every needed token matters more than any other at the end" if jumped else ""
+        said += f"{more}."
     if others := sum(row.explanation.startswith("another valid") for row in jumped):
         said += f" {others} of the {len(jumped)} rest on another combination of tokens that gives the same bit."
     return {
         "said": said,
-        "lines": [{"name": name, "row": row} for name, row in zip(part.grid.names, rows, strict=False)],
-        "explained": any(row.explanation for row in rows),
+        "lines": [{"name": name, "row": row} for name, row in lines],
+        "explained": any(row.explanation for _, row in lines),
     }

@@ -154,6 +154,6 @@ def planted_run(
         hits[name] = {"step": step, "previous_step": previous}
     parts = [hitting_step(steps, [bool(solved[row]) for solved in curves["parts_solved"]]) for row in range(size)]
     fields["part_hits"] = [{"step": step, "previous_step": previous} for step, previous in parts]
-    record = make_record(**fields, hits=hits, **changes)
+    record = make_record(**{**fields, "hits": hits, **changes})
     write_record(folder / "record.json", record)
     return record

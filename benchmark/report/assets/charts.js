@@ -79,7 +79,7 @@ window.charts = (() => {
       let pen = "M";
       ys.forEach((value, i) => {
         if (value === null) { pen = "M"; return; }
-        path += `${pen}${px(xs[i]).toFixed(1)} ${py(Math.min(Math.max(value, y[0]), y[1])).toFixed(1)}`;
+        path += `${pen}${px(xs[i]).toFixed(1)} ${py(Math.min(Math.max(value, y[0]), y[1])).toFixed(1)}${pen === "M" ? "h.01" : ""}`; // a single point is a dot
         pen = "L";
       });
       const line = made("path", { d: path, class: `line ${style}${dim ? " dim" : ""}` });

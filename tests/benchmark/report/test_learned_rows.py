@@ -67,7 +67,7 @@ def test_a_row_that_no_head_serves_is_said() -> None:
 def test_where_nothing_was_learned_the_most_is_said() -> None:
     losses, masses, entropies = tables({}, {}, {})
     said = " ".join(in_words(learned_rows(STEPS, losses, CHANCE, STEPS, masses, entropies), "cell", [0, 1, 2]))
-    assert "jumped in 0 of 3 cells" in said and "No head has more than .10" in said
+    assert "jumped in 0 of 3 cells." in said and "No head has more than .10" in said
 
 
 def test_all_heads_that_serve_a_row_are_named_the_best_first() -> None:

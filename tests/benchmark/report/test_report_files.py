@@ -132,6 +132,27 @@ def test_runs_that_are_alike_have_labels_of_their_own(tmp_path: Path) -> None:
     assert len(set(labels)) == 3 and labels[1] == "transformer, seed 0, y"
 
 
+def test_a_run_of_one_evaluation_has_a_page(tmp_path: Path) -> None:
+    planted_run(tmp_path / "run", {}, {}, n_steps=10, every=50, status="interrupted", steps=3)
+    text, data = page_of(tmp_path / "run", out=tmp_path / "a.html")
+    assert "The loss has no jump" in text and data["runs"][0]["moments"] == {"start": 0, "end": 0}
+    assert "The loss jumped in 0 of 4 cells. No head has more than .50" in text
+
+
+def test_queries_that_are_never_scored_have_no_line(folder: Path, tmp_path: Path) -> None:
+    table = pd.read_parquet(folder / "probes.parquet")
+    for values, quantity in zip(table["values"], table["quantity"], strict=True):
+        if quantity == "mass":
+            values.reshape(-1, 7)[:, 4] = np.nan  # the query of cell 1
+        elif quantity == "average_precision":
+            values[4] = np.nan
+    table.to_parquet(folder / "probes.parquet", index=False)
+    text, _ = page_of(folder, out=tmp_path / "a.html")
+    assert [row[0] for row in rows_of(text, "Steps of the first evaluation after each jump")] == ["0", "2", "3"]
+    assert [row[0] for row in rows_of(text, "A token matters")] == ["0", "2", "3"]
+    assert re.findall(r'data-row="(\d)"', text) == ["0", "2", "3"]
+
+
 HOSTILE = '</script><img src=x onerror="alert(1)">&{{ 7*7 }}'
 
 
