@@ -141,7 +141,7 @@ def picture_without_library(patch: Patch, folder: Path) -> None:
 
 def picture_where_a_folder_is(patch: Patch, folder: Path) -> None:
     put_folders(patch, folder, PICTURE)
-    patch.setattr(picture, "_png", lambda chart: b"a picture")
+    patch.setattr(picture, "png_of", lambda chart: b"a picture")
 
 
 def event_file_where_a_folder_is(patch: Patch, folder: Path) -> None:
