@@ -9,7 +9,7 @@ ROOM   ?=
 KERNEL_VENV := .venv-kernels
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test quick attack snapshots test-kernels lint types docs docs-serve wheel clean
+.PHONY: help setup run test quick attack long snapshots test-kernels lint types docs docs-serve wheel clean
 
 help: ## Show this list
 	@echo "Usage: make TARGET [PYTHON=python3.12] [ROOM=leaderboard] [ARGS='more arguments for run or test']"
@@ -43,6 +43,9 @@ test: setup ## Run every test, or one room's: ROOM=leaderboard, ROOM=benchmark/c
 
 attack: setup ## Kill and signal runs and sweeps at random moments: ATTACKS=200 attempts of each kind (20)
 	$(PYTEST) -m attack tests/attacks $(ARGS)
+
+long: setup ## Run the tests that repeat at length what quicker ones check: more cells, more sizes, more seeds
+	$(PYTEST) -m long tests/$(ROOM) $(ARGS)
 
 snapshots: setup ## Write the snapshots of messages anew, after a change of wording that is meant: read the diff
 	$(PYTEST) tests/benchmark/cli/test_snapshots.py --snapshot-update

@@ -61,12 +61,15 @@ def no_pytest_arguments() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the attacks, which take as long as one lets them, unless ``-m`` names them."""
-    if "attack" not in config.option.markexpr:
-        attacks = [item for item in items if item.get_closest_marker("attack")]
-        config.hook.pytest_deselected(items=attacks)
-        items[:] = [item for item in items if item not in attacks]
+    """Leave out what bears a mark of `APART`, unless ``-m`` names the mark."""
+    apart = [mark for mark in APART if mark not in config.option.markexpr]
+    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in apart)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
+
+APART = ("attack", "long")
+"""Marks of tests that are run by a command of their own: they take as long as one lets them, or minutes together."""
 
 MARKS = ("process", "train", "browser", "slow")
 FEW_STEPS = 10

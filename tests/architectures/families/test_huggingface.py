@@ -169,10 +169,10 @@ def test_nothing_is_imported_for_the_architectures_of_this_suite() -> None:
     ("name", "steps", "loss_nats"),
     [
         ("gpt2", 250, 0.35),  # attention, learned positions: solved, the floor is 0.323
-        ("llama", 250, 0.685),  # rotary positions
-        ("recurrent_gemma", 300, 0.67),  # linear recurrences
+        pytest.param("llama", 250, 0.685, marks=pytest.mark.long),  # rotary positions
+        pytest.param("recurrent_gemma", 300, 0.67, marks=pytest.mark.long),  # linear recurrences
         ("mamba2", 100, 0.68),  # a state-space model
-        ("mixtral", 200, 0.685),  # a mixture of experts
+        pytest.param("mixtral", 200, 0.685, marks=pytest.mark.long),  # a mixture of experts
     ],
 )
 def test_they_learn(name: str, steps: int, loss_nats: float, tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def test_one_at_a_time_is_the_same_and_a_restart_does_what_is_missing(
     assert decided(ours) == decided({name: reference[name] for name in ours})
 
 
+@pytest.mark.long
 def test_workers_killed_at_random_moments(plan: Plan, undisturbed: Path, tmp_path: Path) -> None:
     engine = LocalEngine(tmp_path, 2)
     moments, kills = random.Random(0), 0
@@ -122,6 +123,7 @@ def test_workers_killed_at_random_moments(plan: Plan, undisturbed: Path, tmp_pat
     assert_whole(tmp_path, plan, undisturbed)
 
 
+@pytest.mark.long
 def test_the_driver_killed_at_random_moments(
     plan: Plan, words: list[str], undisturbed: Path, tmp_path: Path, started: list[Any]
 ) -> None:

@@ -14,7 +14,7 @@ from tests.helpers.runs import record_of
 
 @pytest.mark.slow
 @pytest.mark.train
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_quickstart_solves_and_shows_plateau_and_staircase(seed: int, repository: Path, tmp_path: Path) -> None:
     """Seed 0 as the file says, to its end; another as far as it needs, evaluated half as often."""
     words = ["--config", str(repository / "configs" / "quickstart.yaml"), "--out", str(tmp_path), "--name", "q"]

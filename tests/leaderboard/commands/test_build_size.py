@@ -13,6 +13,7 @@ from tests.helpers.leaderboard.boards import CELLS, CellSpec, entry_file, suite_
 pytestmark = pytest.mark.process
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ten_thousand_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """80 entries in 6 cells with 21 seeds, without curves. The time is printed: to be read on a quiet machine."""

@@ -61,6 +61,7 @@ def remembered(read: Callable[[Any], Any], content_of: Callable[[Any], bytes]) -
     return reading
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_thousand_mutations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validator, "RESULTS", tmp_path / "elsewhere")

@@ -65,7 +65,9 @@ def test_the_rates_are_what_the_tuning_says(suite: str, results: str, repository
             assert settings.lr[task] == min(rates, key=lambda rate: merit(rates[rate])), (name, task)
 
 
-@pytest.mark.parametrize("suite", [*NAMES, "configs/tuning/lite_tuning.yaml"])
+@pytest.mark.parametrize(
+    "suite", ["lite", pytest.param("paper", marks=pytest.mark.long), "configs/tuning/lite_tuning.yaml"]
+)
 def test_automata_are_solved_only_by_the_pattern(suite: str) -> None:
     """In the pools of ten seeds no predictor that does without the pattern comes within 0.03 of the target."""
     for name, cell in cells_of(suite, "ca").items():

@@ -221,6 +221,7 @@ def test_a_sweep_survives_its_driver_a_worker_and_a_node(cluster: Cluster, tmp_p
     assert not re.search(r"INFO|WARN|ray\.|\(pid|\bray start", text), text
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_cluster_that_was_started_for_the_sweep(tmp_path: Path, repository: Path) -> None:
     """Without an address there is one for the time of the sweep; the whole process group gets the signal."""
     (tmp_path / "long.yaml").write_text(LONG)

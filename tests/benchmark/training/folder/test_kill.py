@@ -86,6 +86,7 @@ def ended(folder: Path) -> bool:
     return (folder / RECORD).exists() and record_of(folder).status == "censored"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_killed_at_random_moments(whole: tuple[Path, float], live: Life, tmp_path: Path) -> None:
     reference, duration_s = whole

@@ -32,6 +32,7 @@ SORT = """async (slowest) => {
 SLACK = 10  # a shared core stalls: the aim is 2 s to open and sort
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.process
