@@ -62,7 +62,7 @@ def entry_page(suite: SuiteBoard, standing: Standing, tried: Sequence[TriedRate]
 
 
 def _commands(standing: Standing, rows: Sequence[CellRow]) -> list[str]:
-    """The commands that train the entry again, that compare it, and that replay the first steps of a committed run."""
+    """The commands that train an entry again, compare it, replay the first steps of a run, and look inside of one."""
     if not rows:
         return []
     entry = standing.entry
@@ -75,6 +75,9 @@ def _commands(standing: Standing, rows: Sequence[CellRow]) -> list[str]:
         f"python -m benchmark sweep --suite {standing.suite} --models {architecture} --seeds 0-{last}",
         f"python -m leaderboard compare runs/{standing.suite} {REFERENCE}",
         f"python -m benchmark replay {place}",
+        f"python -m benchmark sweep --suite {standing.suite} --models {architecture} --cells {rows[0].cell.name}"
+        f" --seeds {seed} --probes dependency --out watched",
+        f"python -m benchmark report watched/{standing.suite}/{rows[0].cell.name}/{architecture}/seed{seed}",
     ]
 
 

@@ -113,6 +113,12 @@ def test_an_entry_page_has_every_run_and_setting(pages: dict[str, Page]) -> None
     facts = " ".join(text for _, text in page.find("dd"))
     for word in ("Ada Lovelace", "Apache-2.0", "6 trials on seeds 1000-1001", "https://arxiv.org/abs/1706.03762"):
         assert word in facts
+    watched = [text for _, text in page.find("code") if "watched" in text]
+    assert watched == [
+        "python -m benchmark sweep --suite lite --models mamba --cells lm_s16_n2 --seeds 0"
+        " --probes dependency --out watched",
+        "python -m benchmark report watched/lite/lm_s16_n2/mamba/seed0",
+    ]
 
 
 def test_untrusted_text_stays_text(pages: dict[str, Page]) -> None:
