@@ -1,0 +1,96 @@
+"""A figure as a sweep: its plan, what of it is missing, and running that."""
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmark.config.errors import unknown
+from benchmark.config.grid import parse_grid
+from benchmark.figures.figure import SCALES, Figure, Part
+from benchmark.sweeps.naming import renamed
+from benchmark.sweeps.plan import Plan, make_plan
+from benchmark.sweeps.state import outcome
+
+if TYPE_CHECKING:
+    from benchmark.sweeps.display import Display
+    from benchmark.sweeps.driver import Driver
+    from benchmark.sweeps.sweep import SweepConfig
+
+
+def require_scale(scale: str) -> None:
+    """Raise a ValueError of one line for a scale that does not exist."""
+    if scale not in SCALES:
+        raise ValueError(unknown("scale", scale, SCALES, " for --scale"))
+
+
+def figure_plan(figure: Figure, scale: str, seeds: Sequence[int]) -> Plan:
+    """Every run of a figure at a scale.
+
+    Args:
+        figure: which.
+        scale: of `SCALES`.
+        seeds: of every cell; of a crossed scale, of task, init and data each.
+
+    Raises:
+        ValueError: one line for whatever could not be run.
+    """
+    require_scale(scale)
+    entries = [
+        entry if not part.name else renamed(entry, f"{entry.cell},{part.name}")
+        for part in parts_of(figure, scale, seeds)
+        for entry in make_plan(
+            seeds,
+            suite=str(figure.suite(scale)),
+            models=part.models,
+            cells=part.cells,
+            grid=parse_grid(part.grid),
+            options=part.options,
+        ).entries
+    ]
+    return Plan(tuple(entries), tuple(seeds))
+
+
+def parts_of(figure: Figure, scale: str, seeds: Sequence[int]) -> list[Part]:
+    """The sweeps of a scale; a crossed one has each of its own for every pair of an init and a data seed."""
+    chosen = figure.scales[scale]
+    if not chosen.crossed:
+        return list(chosen.parts)
+    return [
+        Part(
+            part.cells,
+            part.models,
+            part.grid,
+            {**part.options, "init_seed": init, "data_seed": data},
+            f"init={init},data={data}",
+        )
+        for part in chosen.parts
+        for init, data in product(seeds, repeat=2)
+    ]
+
+
+def missing(plan: Plan, out: Path) -> int:
+    """Number of runs that have no outcome yet; a folder that holds something else counts as missing."""
+    found = 0
+    for entry, seed in plan.runs():
+        unit = entry.unit(seed)
+        try:
+            found += outcome(out / unit.folder, unit, entry.identity_of(seed)) is None
+        except (ValueError, OSError):
+            found += 1
+    return found
+
+
+def run_missing(plan: Plan, config: "SweepConfig", display: "Display") -> "Driver | None":
+    """Run what has no outcome; None if there is nothing to run."""
+    if not missing(plan, config.out):
+        return None
+    from benchmark.sweeps.sweep import begin, carry_out_plan
+
+    begin(config)
+    return carry_out_plan(plan, config, display)
+
+
+def folders(plan: Plan, out: Path) -> list[Path]:
+    """The run folders of a plan, in its order."""
+    return [out / entry.unit(seed).folder for entry, seed in plan.runs()]

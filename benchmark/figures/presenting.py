@@ -1,0 +1,42 @@
+"""Picture and verdicts of a figure, from the runs of its plan that are there."""
+
+from pathlib import Path
+
+from benchmark.figures.figure import Figure
+from benchmark.figures.figure_plan import folders
+from benchmark.figures.figure_runs import RECORD, FigureRun, figure_run, with_tables
+from benchmark.figures.panels import finished, write_pictures
+from benchmark.figures.verdicts import judged, print_verdicts, write_verdicts
+from benchmark.sweeps.plan import Plan
+from leaderboard.records.record import read_record
+
+
+def present(figure: Figure, scale: str, plan: Plan, out: Path) -> list[Path]:
+    """Print the verdicts, and write picture and verdicts beside the runs; returns the paths of the files.
+
+    Raises:
+        ValueError: one line, if no run has ended, or a table that the figure needs is missing.
+    """
+    runs = [run for folder in folders(plan, out) if (run := _run_in(folder, figure)) is not None]
+    if not runs:
+        raise ValueError(f"{out}: no run of figure {figure.name} has ended: there is nothing to draw")
+    found = judged(figure, runs)
+    print_verdicts(figure, found)
+    stem = out / f"figure_{figure.name}_{scale}"
+    write_verdicts(stem.with_name(f"{stem.name}.json"), figure, scale, found)
+    return [*draw(figure, scale, runs, stem), stem.with_name(f"{stem.name}.json")]
+
+
+def draw(figure: Figure, scale: str, runs: list[FigureRun], stem: Path) -> list[Path]:
+    """Write the figure as SVG and PNG; returns both paths."""
+    n_seeds = len({run.seeds for run in runs})
+    what = "combinations of seeds" if figure.scales[scale].crossed else "seeds"
+    subtitle = f"{scale} scale, {n_seeds} {what}; hollow and dashed: read off the paper's figure, at its own sizes"
+    heading = figure.name if figure.name == "seeds" else f"Figure {figure.name}"
+    return write_pictures(stem, finished(figure.draw(runs, figure.published), f"{heading}: {figure.title}", subtitle))
+
+
+def _run_in(folder: Path, figure: Figure) -> FigureRun | None:
+    path = folder / RECORD
+    run = figure_run(read_record(path), folder) if path.exists() else None
+    return None if run is None else with_tables(run, figure.reads)
