@@ -34,8 +34,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Run what is missing, draw, and print the verdicts; the exit code is 0 if all runs are done, whatever the verdicts,
-    1 if some failed, 128 + signal if it was interrupted.
+    """Run what is missing, draw, and print the verdicts; the exit code is 0 if all runs are done, whatever the verdicts
+    are, 1 if some failed, 128 + signal if it was interrupted.
 
     Raises:
         ValueError: a mistake in the command or in a file, in one line.

@@ -114,7 +114,9 @@ class Figure:
     @cached_property
     def deviations(self) -> list[Deviation]:
         """What was changed after the figure was first committed; mostly nothing."""
-        return [Deviation(str(row["date"]), row["change"], row["reason"]) for row in _rows(self.folder / "deviations.yaml")]
+        return [
+            Deviation(str(row["date"]), row["change"], row["reason"]) for row in _rows(self.folder / "deviations.yaml")
+        ]
 
     @cached_property
     def error_rates(self) -> dict[str, dict[str, Any]]:

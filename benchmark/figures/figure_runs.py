@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from leaderboard.records.hits import middle
 from leaderboard.records.record import Record, read_record
+from leaderboard.statistics.finish import staircase_time
 
 Floats = npt.NDArray[np.float64]
 RECORD, CURVES, PROBES = "record.json", "curves.parquet", "probes.parquet"
@@ -58,7 +59,8 @@ class FigureRun:
             an attention bias).
         seeds: task, init and data.
         budget: steps that it could take.
-        times: hitting time of each target, the middle of its evaluation interval; inf where it was not hit.
+        times: hitting time of each target, the middle of its evaluation interval; inf where it was not hit. Where parts
+            are learned by themselves also `first_part`, and `staircase`, the mean over parts of min(time, budget).
         part_times: the same of each part, such as the rows of a linear map; empty for tasks without parts.
         loss: at the last evaluation, over all positions, in nats.
         chance, floor: losses of chance and of the best possible predictor; the floor is None where it is not known.
@@ -92,7 +94,8 @@ def where(runs: Iterable[FigureRun], **knobs: Any) -> list[FigureRun]:
         run
         for run in runs
         if all(
-            run.knobs.get(knob) in (wanted if isinstance(wanted, tuple) else (wanted,)) for knob, wanted in knobs.items()
+            run.knobs.get(knob) in (wanted if isinstance(wanted, tuple) else (wanted,))
+            for knob, wanted in knobs.items()
         )
     ]
 
@@ -129,7 +132,7 @@ def figure_run(record: Record, folder: Path | None = None) -> FigureRun | None:
         },
         seeds=(seeds.task_seed, seeds.init_seed, seeds.data_seed),
         budget=record.protocol.max_steps,
-        times={name: time(hit) for name, hit in record.hits.items()},
+        times={name: time(hit) for name, hit in record.hits.items()} | _times_of_parts(record, diverged),
         part_times=tuple(time(hit) for hit in parts),
         loss=record.chance_loss_nats if final is None else final.loss_nats,
         chance=record.chance_loss_nats,
@@ -137,6 +140,15 @@ def figure_run(record: Record, folder: Path | None = None) -> FigureRun | None:
         folder=folder,
         run_s=(record.wall_train_s + record.wall_eval_s + record.wall_compile_s) / record.ensemble_size,
     )  # fmt: skip
+
+
+def _times_of_parts(record: Record, diverged: bool) -> dict[str, float]:
+    if not record.part_hits:
+        return {}
+    found = [middle(hit) for hit in record.part_hits if hit.step is not None]
+    if diverged or not found:
+        return {"first_part": inf, "staircase": inf}
+    return {"first_part": min(found), "staircase": staircase_time(record) or inf}
 
 
 def read_runs(root: Path, reads: Iterable[str] = ()) -> list[FigureRun]:

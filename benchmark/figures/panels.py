@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmark.figures.figure_runs import FigureRun, Runs
 from leaderboard.render.charts import vega
-from leaderboard.render.charts.colours import LIGHT, MUTED
+from leaderboard.render.charts.colours import DASHES, LIGHT, MUTED
 from leaderboard.render.charts.series import rounded
 from leaderboard.whole_files import write_whole
 
@@ -21,6 +21,9 @@ Spec = dict[str, Any]
 Row = dict[str, Any]
 RUN, UNSOLVED, PUBLISHED = "a run", "no hit within the budget", "published"
 SHAPES = {RUN: "circle", UNSOLVED: "triangle-up", PUBLISHED: "diamond"}
+_SHAPE = {
+    "field": "what", "type": "nominal", "title": None, "scale": {"domain": list(SHAPES), "range": list(SHAPES.values())}
+}  # fmt: skip
 WIDTH, HEIGHT = 360, 250
 CONFIG: Spec = {
     "font": "sans-serif",
@@ -49,6 +52,13 @@ def hits(runs: Runs, target: str, x: Callable[[FigureRun], float], series: Calla
             "what": RUN if run.times[target] < inf else UNSOLVED,
         }
         for run in runs
+    ]
+
+
+def strip_rows(runs: Runs, target: str, name: Callable[[FigureRun], str]) -> list[Row]:
+    """Rows of `strip`: the hitting time of each run; at its budget where it has none."""
+    return [
+        {"name": row["series"], "y": row["y"], "what": row["what"]} for row in hits(runs, target, lambda run: 0, name)
     ]
 
 
@@ -84,24 +94,22 @@ def dots(
     papers = [{**row, "what": PUBLISHED} for row in published]
     names = list(series) or list(dict.fromkeys(row["series"] for row in [*runs, *papers]))
     xs = sorted({row["x"] for row in [*runs, *papers]})
-    x_scale: Spec = {"type": "log", "base": 2, "padding": 14, "nice": False} if x_log else {"zero": False, "padding": 14}
+    x_scale: Spec = (
+        {"type": "log", "base": 2, "padding": 14, "nice": False} if x_log else {"zero": False, "padding": 14}
+    )
     axis: Spec = {"values": xs, "format": "~g"} if len(xs) <= 10 else {"tickCount": 8}
     encoding = {
         "x": {"field": "x", "type": "quantitative", "title": x_title, "scale": x_scale, "axis": axis},
         "y": {
             "field": "y", "type": "quantitative", "title": y_title,
-            "scale": {"type": "log", "padding": 10} if y_log else {"zero": False}, "axis": {"format": "~s" if y_log else "~g", "tickCount": 6},
+            "scale": {"type": "log", "padding": 10, "nice": False} if y_log else {"zero": False},
+            "axis": {"format": "," if y_log else "~g", "tickCount": 6},
         },
         "color": {
             "field": "series", "type": "nominal", "title": None,
             "scale": {"domain": names, "range": [LIGHT[i % len(LIGHT)] for i in range(len(names))]},
             "legend": {} if len(names) > 1 else None,
         },
-    }  # fmt: skip
-    kinds = [kind for kind in SHAPES if any(row["what"] == kind for row in [*runs, *papers])]
-    shape = {
-        "field": "what", "type": "nominal", "title": None,
-        "scale": {"domain": kinds, "range": [SHAPES[kind] for kind in kinds]},
     }  # fmt: skip
     layers: list[Spec] = []
     if levels:
@@ -110,13 +118,15 @@ def dots(
     if papers:
         layers.append(_layer(papers, {"type": "line", "strokeDash": [5, 4], "opacity": 0.7}, encoding))
         layers.append(
-            _layer(papers, {"type": "point", "size": 90, "filled": False, "strokeWidth": 2}, {**encoding, "shape": shape})
+            _layer(
+                papers, {"type": "point", "size": 90, "filled": False, "strokeWidth": 2}, {**encoding, "shape": _SHAPE}
+            )
         )
     if middles := _medians(runs):
         layers.append(_layer(middles, {"type": "line", "strokeWidth": 2.5}, encoding))
     if runs:
         mark = {"type": "point", "size": 55, "filled": True, "opacity": 0.6}
-        layers.append(_layer(runs, mark, {**encoding, "shape": shape}))
+        layers.append(_layer(runs, mark, {**encoding, "shape": _SHAPE}))
     return {"width": WIDTH, "height": HEIGHT, "title": title, "layer": layers}
 
 
@@ -129,7 +139,7 @@ def _levels(rows: Sequence[Row]) -> list[Spec]:
     words = {"text": {"field": "name"}, "x": {"value": WIDTH - 2}, **y}
     return [
         _layer(rows, {"type": "rule", "color": MUTED, "strokeDash": [2, 3]}, y),
-        _layer(rows, {"type": "text", "align": "right", "dy": -6, "color": MUTED, "fontSize": 12}, words),
+        _layer(rows, {"type": "text", "align": "right", "dy": 12, "color": MUTED, "fontSize": 12}, words),
     ]
 
 
@@ -167,14 +177,17 @@ def curves(
     layers = _levels([{"name": name, "y": rounded(value)} for name, value in (levels or {}).items()])
     encoding = {
         "x": {
-            "field": "step", "type": "quantitative", "title": "optimizer step", "axis": {"tickCount": 5, "format": "~s"},
+            "field": "step", "type": "quantitative", "title": "optimizer step", "axis": {"tickCount": 5, "format": ","},
         },
         "y": {"field": "value", "type": "quantitative", "title": y_title},
         "color": {
             "field": "series", "type": "nominal", "title": None, "legend": None,
             "scale": {"domain": names, "range": [LIGHT[i % len(LIGHT)] for i in range(len(names))]},
         },
-        "detail": {"field": "series"},
+        "strokeDash": {
+            "field": "series", "type": "nominal", "legend": None,
+            "scale": {"domain": names, "range": [list(DASHES[i // len(LIGHT) % 3]) for i in range(len(names))]},
+        },
     }  # fmt: skip
     if marks:
         where = {"x": {"field": "step", "type": "quantitative"}}
@@ -211,6 +224,43 @@ def intervals(rows: Sequence[Row], *, x_title: str, null: float, title: str = ""
     return {"width": WIDTH, "height": max(60, 34 * len(rows)), "title": title, "layer": layers}
 
 
+def strip(
+    rows: Sequence[Row],
+    names: Sequence[str],
+    *,
+    x_title: str,
+    title: str = "",
+    marks: Mapping[str, float] | None = None,
+) -> Spec:
+    """A panel of runs in lines, one for each name, with a stroke at the median.
+
+    Args:
+        rows: with name, y (the value) and what.
+        names: in the order from above.
+        x_title: with its unit; the axis is logarithmic.
+        title: of the panel.
+        marks: vertical lines, by name.
+    """
+    y = {"field": "name", "type": "nominal", "title": None, "sort": list(names), "axis": {"labelLimit": 260}}
+    x = {
+        "field": "y", "type": "quantitative", "title": x_title, "scale": {"type": "log", "padding": 10, "nice": False},
+        "axis": {"format": ",", "tickCount": 5},
+    }  # fmt: skip
+    keyed = _medians([{"series": row["name"], "x": 0.0, "y": row["y"], "what": row["what"]} for row in rows])
+    middles = [{"name": row["series"], "y": row["y"]} for row in keyed]
+    mark = {"type": "point", "size": 55, "filled": True, "opacity": 0.55, "color": LIGHT[1]}
+    layers = [_layer(rows, mark, {"x": x, "y": y, "shape": _SHAPE})]
+    if marks:
+        at = [{"word": word, "y": value} for word, value in marks.items()]
+        words = {"x": x, "y": {"value": 10}, "text": {"field": "word"}}
+        layers.append(_layer(at, {"type": "rule", "color": MUTED, "strokeDash": [5, 4]}, {"x": x}))
+        layers.append(_layer(at, {"type": "text", "align": "left", "dx": 5, "color": MUTED, "fontSize": 12}, words))
+    if middles:
+        tick = {"type": "tick", "thickness": 3, "size": 24, "color": LIGHT[0]}
+        layers.append(_layer(middles, tick, {"x": x, "y": y}))
+    return {"width": WIDTH, "height": max(80, 34 * len(names)), "title": title, "layer": layers}
+
+
 def beside(*panels: Spec, columns: int = 2) -> Spec:
     """Panels beside one another, in rows."""
     return {"concat": list(panels), "columns": columns, "spacing": 34}
@@ -222,11 +272,29 @@ def finished(spec: Spec, title: str, subtitle: str) -> Spec:
         "text": title, "subtitle": subtitle, "fontSize": 18, "subtitleFontSize": 13, "subtitleColor": "#444",
         "anchor": "start", "offset": 14, "fontWeight": "bold",
     }  # fmt: skip
-    whole = spec if "concat" in spec else beside(spec)
+    whole = _with_legend(spec if "concat" in spec else beside(spec), {kind for kind in SHAPES if _has(spec, kind)})
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json", **whole, "title": heading, "background": "#ffffff",
         "padding": 14, "config": CONFIG,
     }  # fmt: skip
+
+
+def _has(part: Any, kind: str) -> bool:
+    """Whether a row of a specification is of a kind."""
+    if isinstance(part, Mapping):
+        return part.get("what") == kind or any(_has(inner, kind) for inner in part.values())
+    return isinstance(part, list) and any(_has(inner, kind) for inner in part)
+
+
+def _with_legend(part: Any, kinds: set[str]) -> Any:
+    """A copy of a specification whose legend of shapes names these kinds only."""
+    if isinstance(part, list):
+        return [_with_legend(inner, kinds) for inner in part]
+    if not isinstance(part, Mapping):
+        return part
+    if part == _SHAPE:
+        return {**part, "legend": {"values": [kind for kind in SHAPES if kind in kinds]}}
+    return {key: inner if key == "data" else _with_legend(inner, kinds) for key, inner in part.items()}
 
 
 def write_pictures(stem: Path, spec: Spec) -> list[Path]:

@@ -122,7 +122,9 @@ def write_error_rates(figure: Figure, n: int) -> Path:
     head = f"# Shares of {n} simulated figures with {n_seeds} seeds that end in each verdict: figure {figure.name} --simulate {n}\n"
     rates: dict[str, Any] = {}
     for name, worlds in simulate(figure, n).items():
-        rates[name] = {str(world): {str(kind): share for kind, share in kinds.items()} for world, kinds in worlds.items()}
+        rates[name] = {
+            str(world): {str(kind): share for kind, share in kinds.items()} for world, kinds in worlds.items()
+        }
     path = figure.folder / "error_rates.yaml"
     write_whole(path, (head + to_text({"n": n, "seeds": n_seeds, "claims": rates})).encode())
     return path

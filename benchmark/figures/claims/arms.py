@@ -88,7 +88,9 @@ def share_ahead(
     unit = "% of pairs ahead"
     if not pairs:
         return nothing(claimed, 50.0, matters, unit, needs)
-    cells = [CellRuns([_finish(run, target) for run in fresh], [_finish(run, target) for run in old]) for fresh, old in pairs]
+    cells = [
+        CellRuns([_finish(run, target) for run in fresh], [_finish(run, target) for run in old]) for fresh, old in pairs
+    ]
     rate = task_win_rate(cells) if len(cells) > 1 else cell_win_rate(cells[0])
     low, high = rate.interval()
     two_sided = rate.p()

@@ -18,7 +18,7 @@ from math import sqrt
 
 import numpy as np
 
-from benchmark.figures.figure_runs import FigureRun, Floats, Runs
+from benchmark.figures.figure_runs import FigureRun, Floats
 from benchmark.figures.judging import Finding, nothing
 from leaderboard.statistics.comparison import STREAM
 
@@ -152,7 +152,9 @@ def _times(term: tuple[int, ...], shape: tuple[int, ...]) -> int:
     return int(np.prod([shape[axis] for axis in range(3) if axis not in term]))
 
 
-def _p(term: tuple[int, ...], squares: Mapping[tuple[int, ...], float], df: Mapping[tuple[int, ...], int]) -> float | None:
+def _p(
+    term: tuple[int, ...], squares: Mapping[tuple[int, ...], float], df: Mapping[tuple[int, ...], int]
+) -> float | None:
     """F test of a term: against the interaction above it, or against a sum of mean squares (Satterthwaite 1946)."""
     from scipy.special import fdtrc
 
