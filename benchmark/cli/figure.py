@@ -29,6 +29,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--report", action="store_true", help="write docs/reproduction.md from the committed records, and its pictures"
     )
     parser.add_argument(
+        "--ship", action="store_true", help="copy the finished runs among the committed results, for --report"
+    )
+    parser.add_argument(
         "--simulate", type=PositiveInt | None, default=None, help="simulate so many figures: error rates of the claims"
     )
 
@@ -96,6 +99,10 @@ def _carry_out(args: Namespace, figure: Any) -> int:
     failures = [] if driver is None else driver.progress.failures
     for failure in failures:
         say(f"failed: {failure.unit.folder}: {failure.reason}")
-    for path in present(figure, args.scale, plan, config.out):
-        print(path)
+    paths = present(figure, args.scale, plan, config.out)
+    if args.ship:
+        from benchmark.figures.reproduction import ship
+
+        paths += ship(figure, args.scale, config.out)
+    print("\n".join(map(str, paths)))
     return int(bool(failures))

@@ -139,7 +139,7 @@ def _levels(rows: Sequence[Row]) -> list[Spec]:
     words = {"text": {"field": "name"}, "x": {"value": WIDTH - 2}, **y}
     return [
         _layer(rows, {"type": "rule", "color": MUTED, "strokeDash": [2, 3]}, y),
-        _layer(rows, {"type": "text", "align": "right", "dy": 12, "color": MUTED, "fontSize": 12}, words),
+        _layer(rows, {"type": "text", "align": "right", "dy": -6, "color": MUTED, "fontSize": 12}, words),
     ]
 
 
@@ -177,7 +177,8 @@ def curves(
     layers = _levels([{"name": name, "y": rounded(value)} for name, value in (levels or {}).items()])
     encoding = {
         "x": {
-            "field": "step", "type": "quantitative", "title": "optimizer step", "axis": {"tickCount": 5, "format": ","},
+            "field": "step", "type": "quantitative", "title": "optimizer step",
+            "axis": {"tickCount": 5, "format": ",.0f"},
         },
         "y": {"field": "value", "type": "quantitative", "title": y_title},
         "color": {
@@ -250,15 +251,16 @@ def strip(
     middles = [{"name": row["series"], "y": row["y"]} for row in keyed]
     mark = {"type": "point", "size": 55, "filled": True, "opacity": 0.55, "color": LIGHT[1]}
     layers = [_layer(rows, mark, {"x": x, "y": y, "shape": _SHAPE})]
+    height = max(80, 34 * len(names))
     if marks:
         at = [{"word": word, "y": value} for word, value in marks.items()]
-        words = {"x": x, "y": {"value": 10}, "text": {"field": "word"}}
+        words = {"x": x, "y": {"value": height / 2}, "text": {"field": "word"}}
         layers.append(_layer(at, {"type": "rule", "color": MUTED, "strokeDash": [5, 4]}, {"x": x}))
         layers.append(_layer(at, {"type": "text", "align": "left", "dx": 5, "color": MUTED, "fontSize": 12}, words))
     if middles:
         tick = {"type": "tick", "thickness": 3, "size": 24, "color": LIGHT[0]}
         layers.append(_layer(middles, tick, {"x": x, "y": y}))
-    return {"width": WIDTH, "height": max(80, 34 * len(names)), "title": title, "layer": layers}
+    return {"width": WIDTH, "height": height, "title": title, "layer": layers}
 
 
 def beside(*panels: Spec, columns: int = 2) -> Spec:
@@ -274,8 +276,8 @@ def finished(spec: Spec, title: str, subtitle: str) -> Spec:
     }  # fmt: skip
     whole = _with_legend(spec if "concat" in spec else beside(spec), {kind for kind in SHAPES if _has(spec, kind)})
     return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json", **whole, "title": heading, "background": "#ffffff",
-        "padding": 14, "config": CONFIG,
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json", **whole, "title": heading,
+        "background": "#ffffff", "padding": 14, "config": CONFIG,
     }  # fmt: skip
 
 

@@ -119,7 +119,8 @@ def write_error_rates(figure: Figure, n: int) -> Path:
     from leaderboard.whole_files import write_whole
 
     n_seeds = len(parse_seeds(figure.scales["lite"].seeds))
-    head = f"# Shares of {n} simulated figures with {n_seeds} seeds that end in each verdict: figure {figure.name} --simulate {n}\n"
+    head = "# Shares of simulated figures that end in each verdict, written by"
+    head += f" python -m benchmark figure {figure.name} --simulate {n}\n"
     rates: dict[str, Any] = {}
     for name, worlds in simulate(figure, n).items():
         rates[name] = {

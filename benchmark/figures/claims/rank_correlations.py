@@ -2,10 +2,11 @@
 
 The correlation of the ranks of a knob and of the time, given the ranks of all other knobs (Spearman's, from the inverse
 of the correlation matrix). Runs that never hit the target tie last. Intervals are percentiles over resamples of the
-runs within each cell. That one group of knobs explains more than another is tested by the share of resamples in which
-the smallest correlation of the one does not exceed the largest of the other, both without their signs.
+runs within each cell, which keep their ranks among all runs. That one group of knobs explains more than another is
+tested by the share of resamples in which the smallest correlation of the one does not exceed the largest of the other,
+both without their signs.
 
-Shape letters: R runs, K knobs, B resamples.
+Shape letters: R runs, K knobs, J = K + 1 columns, the time last, B resamples.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -52,16 +53,15 @@ def rank_correlations(
     _, cell_R = np.unique(x_RK, axis=0, return_inverse=True)
     cells = [np.flatnonzero(cell_R.ravel() == cell) for cell in range(cell_R.max() + 1)]
     random = np.random.Generator(np.random.Philox(STREAM))
-    estimate_K = _partial(x_RK, time_R)
-    resampled_BK = np.empty((n_resamples, len(knobs)))
-    for b in range(n_resamples):
-        taken = np.concatenate([cell[random.integers(len(cell), size=len(cell))] for cell in cells])
-        resampled_BK[b] = _partial(x_RK[taken], time_R[taken])
+    weight_BR = np.zeros((n_resamples, len(ordered)))
+    for cell in cells:
+        weight_BR[:, cell] = random.multinomial(len(cell), np.full(len(cell), 1 / len(cell)), n_resamples)
+    rank_RJ = np.stack([_ranks(column) for column in (*x_RK.T, time_R)], axis=1)
+    estimate_K = _partial(rank_RJ, np.ones((1, len(ordered))))[0]
+    resampled_BK = _partial(rank_RJ, weight_BR)
     low_K, high_K = np.quantile(resampled_BK, (0.025, 0.975), axis=0) if n_resamples else (estimate_K, estimate_K)
-    names = list(knobs)
-    return RankCorrelations(
-        *(dict(zip(names, map(float, values_K), strict=True)) for values_K in (estimate_K, low_K, high_K)), resampled_BK
-    )
+    estimate, low, high = (dict(zip(knobs, map(float, row_K), strict=True)) for row_K in (estimate_K, low_K, high_K))
+    return RankCorrelations(estimate, low, high, resampled_BK)
 
 
 def explains_more(
@@ -94,17 +94,23 @@ def explains_more(
     return Finding(effect, low, high, p, 0.0, matters, "more", "lead in partial rank correlation", n, needs)
 
 
-def _partial(x_RK: Floats, time_R: Floats) -> Floats:
-    """Partial Spearman correlation of each column with the time, given the others; 0 for one that does not vary."""
-    ranks = np.stack([_ranks(column) for column in (*x_RK.T, time_R)])
-    centred = ranks - ranks.mean(1, keepdims=True)
-    norms = np.linalg.norm(centred, axis=1)
-    scaled = centred / np.where(norms > 0, norms, 1)[:, None]
-    correlation = scaled @ scaled.T
-    precision = np.linalg.pinv(correlation + np.diag(np.where(norms > 0, 0.0, 1.0)) + 1e-9 * np.eye(len(ranks)))
-    diagonal = np.diag(precision)
-    partial: Floats = -precision[:-1, -1] / np.sqrt(diagonal[:-1] * diagonal[-1])
-    return np.where(norms[:-1] > 0, partial, 0.0)
+def _partial(rank_RJ: Floats, weight_BR: Floats) -> Floats:
+    """Partial correlation of each column but the last with the last, given the others, under weights of the runs; 0 for
+    a column that does not vary."""
+    total_B1 = weight_BR.sum(1, keepdims=True)
+    mean_BJ = weight_BR @ rank_RJ / total_B1
+    second_BJJ = np.einsum("br,rj,rk->bjk", weight_BR, rank_RJ, rank_RJ, optimize=True) / total_B1[..., None]
+    covariance_BJJ = second_BJJ - mean_BJ[:, :, None] * mean_BJ[:, None, :]
+    spread_BJ = np.sqrt(np.maximum(np.diagonal(covariance_BJJ, axis1=1, axis2=2), 0.0))
+    varies_BJ = spread_BJ > 1e-9
+    scale_BJ = np.where(varies_BJ, spread_BJ, 1.0)
+    correlation_BJJ = covariance_BJJ / (scale_BJ[:, :, None] * scale_BJ[:, None, :])
+    j = np.arange(rank_RJ.shape[1])
+    correlation_BJJ[:, j, j] = 1.0 + 1e-9  # so that knobs that vary together can be inverted
+    precision_BJJ = np.linalg.inv(correlation_BJJ)
+    diagonal_BJ = np.diagonal(precision_BJJ, axis1=1, axis2=2)
+    partial: Floats = -precision_BJJ[:, :-1, -1] / np.sqrt(diagonal_BJ[:, :-1] * diagonal_BJ[:, -1:])
+    return np.where(varies_BJ[:, :-1], partial, 0.0)
 
 
 def _ranks(values_R: Floats) -> Floats:

@@ -29,11 +29,11 @@ LEADING = ("S", "T")
 N_RESAMPLES = 500
 
 FACTORS = {
-    "none": dict.fromkeys(KNOBS, 1.5),
+    "none": dict.fromkeys(KNOBS, 1.0),
     "published": {"S": 2.0, "T": 2.0, "N": 1.15, "k": 1.2, "C": 1.1, "W": 1.1},
-    "reversed": {"S": 1.05, "T": 1.05, "N": 2.0, "k": 1.8, "C": 1.8, "W": 1.8},
+    "reversed": {"S": 0.8, "T": 0.8, "N": 1.6, "k": 1.6, "C": 1.6, "W": 1.6},
 }
-"""By which a doubling of each knob multiplies the plateau in simulations; without an effect, all alike."""
+"""By which a doubling of each knob multiplies the plateau in simulations."""
 
 
 def _knob(run: FigureRun, letter: str) -> float:

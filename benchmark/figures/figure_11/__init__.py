@@ -21,7 +21,7 @@ UNIT = "times the steps per doubling of the layers"
 
 
 def _draw(runs: Runs, published: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    layers = {"x_title": "layers", "x_log": True}
+    layers: dict[str, Any] = {"x_title": "layers", "x_log": True}
     return panels.beside(
         panels.dots(
             panels.hits(where(runs, task="lm"), "rows_100", lambda run: run["n_layers"], lambda run: "transformer"),

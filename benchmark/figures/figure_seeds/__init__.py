@@ -72,10 +72,11 @@ def _plant(world: World, n_seeds: int, random: np.random.Generator) -> list[Figu
     sides = [SIGMA * share**0.5 * random.standard_normal(n_seeds) for _ in FACTORS]
     rest = SIGMA * (1 - 3 * share) ** 0.5
     runs = []
-    for seeds in product(range(n_seeds), repeat=3):
-        log_time = sum(side[seed] for side, seed in zip(sides, seeds, strict=True)) + rest * random.standard_normal()
+    for task, init, data in product(range(n_seeds), repeat=3):
+        log_time = sides[0][task] + sides[1][init] + sides[2][data] + rest * random.standard_normal()
         (time,) = seen(700.0 * np.exp(np.array([log_time])), cell).tolist()
-        runs.append(FigureRun(cell, seeds, cell["budget"], {TARGET: time}, (), 0.0 if time < inf else 1.0))
+        loss = 0.0 if time < inf else 1.0
+        runs.append(FigureRun(cell, (task, init, data), cell["budget"], {TARGET: time}, (), loss))
     return runs
 
 
