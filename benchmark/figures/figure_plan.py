@@ -1,15 +1,16 @@
 """A figure as a sweep: its plan, what of it is missing, and running that."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.config.errors import unknown
+from benchmark.config.files.yaml_text import from_text, to_text
 from benchmark.config.grid import parse_grid
 from benchmark.figures.figure import SCALES, Figure, Part
-from benchmark.sweeps.naming import renamed
-from benchmark.sweeps.plan import Plan, make_plan
+from benchmark.sweeps.plan import Plan, PlanEntry, make_plan
 from benchmark.sweeps.state import outcome
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def figure_plan(figure: Figure, scale: str, seeds: Sequence[int]) -> Plan:
     """
     require_scale(scale)
     entries = [
-        entry if not part.name else renamed(entry, f"{entry.cell},{part.name}")
+        _of_part(entry, part)
         for part in parts_of(figure, scale, seeds)
         for entry in make_plan(
             seeds,
@@ -49,6 +50,12 @@ def figure_plan(figure: Figure, scale: str, seeds: Sequence[int]) -> Plan:
         ).entries
     ]
     return Plan(tuple(entries), tuple(seeds))
+
+
+def _of_part(entry: PlanEntry, part: Part) -> PlanEntry:
+    """The entry under the name of its part; its records name the figure's suite whatever the part alters."""
+    name = ",".join([entry.cell, part.name][: 1 + bool(part.name)])
+    return replace(entry, cell=name, config=to_text(from_text(entry.config) | {"cell": name, "suite": entry.suite}))
 
 
 def parts_of(figure: Figure, scale: str, seeds: Sequence[int]) -> list[Part]:

@@ -40,13 +40,13 @@ def named(plan: Plan, out: Path) -> Plan:
         plan: the sweep.
         out: its folder.
     """
-    entries = [renamed(entry, plain(entry.cell)) for entry in plan.entries]
+    entries = [_renamed(entry, plain(entry.cell)) for entry in plan.entries]
     folded = Counter((entry.suite, entry.architecture, entry.cell.casefold()) for entry in entries)
     for i, entry in enumerate(entries):
         if folded[entry.suite, entry.architecture, entry.cell.casefold()] > 1:  # one folder, where case is ignored
-            entries[i] = renamed(entry, f"{entry.cell}~{_digest(plan.entries[i].cell)}")
+            entries[i] = _renamed(entry, f"{entry.cell}~{_digest(plan.entries[i].cell)}")
     folders = _Folders(out)
-    return replace(plan, entries=tuple(renamed(entry, folders.name_of(entry)) for entry in entries))
+    return replace(plan, entries=tuple(_renamed(entry, folders.name_of(entry)) for entry in entries))
 
 
 def plain(name: str) -> str:
@@ -147,8 +147,7 @@ def _decided(content: Mapping[str, Any]) -> dict[str, Any]:
     return flat({key: value for key, value in content.items() if key not in _OF_PLACE})
 
 
-def renamed(entry: PlanEntry, name: str) -> PlanEntry:
-    """The entry with another name of its cell, in its folder and in its records."""
+def _renamed(entry: PlanEntry, name: str) -> PlanEntry:
     if name == entry.cell:
         return entry
     content = from_text(entry.config) | {"cell": name}

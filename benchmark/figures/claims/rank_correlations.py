@@ -4,7 +4,8 @@ The correlation of the ranks of a knob and of the time, given the ranks of all o
 of the correlation matrix). Runs that never hit the target tie last. Intervals are percentiles over resamples of the
 runs within each cell, which keep their ranks among all runs. That one group of knobs explains more than another is
 tested by the share of resamples in which the smallest correlation of the one does not exceed the largest of the other,
-both without their signs.
+both without their signs. Where all go equally closely with the time the smallest of some lies below the largest of
+others by chance, so that the test errs against the claim.
 
 Shape letters: R runs, K knobs, J = K + 1 columns, the time last, B resamples.
 """

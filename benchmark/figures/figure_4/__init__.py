@@ -57,9 +57,10 @@ def relative_fall(run: FigureRun) -> float:
 def others_on_the_way(run: FigureRun) -> float:
     """Other bits between 90 and 10 % of chance when a bit passes one half, the mean over bits; inf without one."""
     loss_NS = bit_losses(run)
-    moments = [int(np.argmax(loss_N < HALF)) for loss_N in loss_NS.T if (loss_N < HALF).any()]
+    moments = [(bit, int(np.argmax(loss_N < HALF))) for bit, loss_N in enumerate(loss_NS.T) if (loss_N < HALF).any()]
     between_NS = (loss_NS < HIGH) & (loss_NS > LOW)
-    return float(np.mean([between_NS[at].sum() - 1 for at in moments])) if moments else inf
+    counts = [between_NS[at].sum() - between_NS[at, bit] for bit, at in moments]
+    return float(np.mean(counts)) if counts else inf
 
 
 def _draw(runs: Runs, published: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
