@@ -25,9 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--address", type=str | None, default=None, help="of the Ray cluster")
     parser.add_argument("--dry_run", action="store_true", help="print what there is to do and what it costs")
     parser.add_argument("--list", action="store_true", help="name the figures, a line each")
-    parser.add_argument(
-        "--report", action="store_true", help="write docs/reproduction.md from the committed records, and its pictures"
-    )
+    parser.add_argument("--report", action="store_true", help="write docs/reproduction.md from the committed records")
     parser.add_argument(
         "--ship", action="store_true", help="copy the finished runs among the committed results, for --report"
     )

@@ -119,8 +119,8 @@ class Figure:
         ]
 
     @cached_property
-    def error_rates(self) -> dict[str, dict[str, Any]]:
-        """Simulated shares of verdicts, by claim and world, as `planting.write_error_rates` left them."""
+    def error_rates(self) -> dict[str, Any]:
+        """Simulated shares of verdicts, as `planting.write_error_rates` left them: `n`, `seeds` and `claims`."""
         path = self.folder / "error_rates.yaml"
         found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
         return dict(found or {})

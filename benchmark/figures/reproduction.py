@@ -126,8 +126,8 @@ def _overview(figures: list[Figure], found: dict[str, dict[str, list[FigureRun]]
     yield "| figure | claim | verdict, lite | verdict, paper |"
     yield "|---|---|---|---|"
     for figure in figures:
-        verdicts = {
-            scale: {one.claim.name: one.finding.kind for one in _judged(figure.name, tuple(runs))}
+        verdicts: dict[str, dict[str, str]] = {
+            scale: {one.claim.name: str(one.finding.kind) for one in _judged(figure.name, tuple(runs))}
             for scale, runs in found[figure.name].items()
         }
         for claim in figure.claims:

@@ -171,7 +171,7 @@ def _place_problem(parts: tuple[str, ...], is_folder: bool) -> tuple[str, str] |
         if is_folder and (len(parts) > MAX_DEPTH or not _CELL.fullmatch(name)):
             return field, f"folders here go {MAX_DEPTH} deep and are named with letters, digits and _ . + , = - only"
         if not is_folder and (len(parts) < 3 or name not in (RECORD, CURVES, PICTURE, PROBES)):
-            return field, f"is not expected: here are folders with {RECORD}, {CURVES}, {PICTURE} and {PROBES} only"
+            return field, f"is not expected: here are folders with {RECORD}, {CURVES}, {PROBES} and {PICTURE} only"
     elif is_folder:
         pattern, reason = _FOLDERS.get(len(parts), (None, "a seed's folder has no folders"))
         if pattern is None or not pattern.fullmatch(name):

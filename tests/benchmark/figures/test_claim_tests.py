@@ -303,7 +303,7 @@ class TestVarianceShares:
         assert matters_at_all(None, "task", matters=5.0).kind == "not enough seeds"
 
     def test_the_block_of_whole_combinations(self) -> None:
-        runs = [FigureRun({}, seeds, 1000, {"hit": 100.0 + sum(seeds)}) for seeds in product(range(3), repeat=3)]
+        runs = [FigureRun({}, (a, b, c), 1000, {"hit": 100.0 + a + b + c}) for a, b, c in product(range(3), repeat=3)]
         assert crossed_times(runs, "hit").shape == (3, 3, 3)
         assert crossed_times(runs, "hit")[2, 1, 0] == 103
         assert crossed_times(runs[:-1], "hit").shape == (2, 2, 2)

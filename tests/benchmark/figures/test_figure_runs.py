@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.figures.figure_4 import bit_losses, falls, others_on_the_way
 from benchmark.figures.figure_8 import drop_at_jumps, mass_gained
-from benchmark.figures.figure_runs import by, figure_run, read_runs, where, with_tables
+from benchmark.figures.figure_runs import FigureRun, by, figure_run, read_runs, where, with_tables
 from tests.helpers.leaderboard.records import make_record, run_of
 from tests.helpers.planted_runs import planted_run
 
@@ -51,7 +51,7 @@ def test_groups() -> None:
     assert list(by(runs, "state_size", "unknown")) == [(8, None), (16, None)]
 
 
-def _sized(seed: int, size: int):
+def _sized(seed: int, size: int) -> FigureRun | None:
     return figure_run(run_of("solved", seed, **{"task.config": {"state_size": size, "n_nonzero": 3, "n_states": 2}}))
 
 
