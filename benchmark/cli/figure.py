@@ -1,5 +1,6 @@
 """``python -m benchmark figure ID``: a result of the paper again, drawn beside the published one, with verdicts."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
@@ -66,9 +67,9 @@ def run(args: Namespace) -> int:
 
 
 def _carry_out(args: Namespace, figure: Any) -> int:
-    from benchmark.config.plugins import load_plugins
     from benchmark.config.seeds import parse_seeds
-    from benchmark.figures.figure_plan import figure_plan, require_scale
+    from benchmark.figures.figure import require_scale
+    from benchmark.figures.unchanged import remembered
     from benchmark.sweeps.sweep import SweepConfig
 
     require_scale(args.scale)
@@ -79,28 +80,45 @@ def _carry_out(args: Namespace, figure: Any) -> int:
         jobs=args.jobs,
         address=args.address,
     )
-    load_plugins()
-    plan = figure_plan(figure, args.scale, config.seeds)
-    if args.dry_run:
-        from benchmark.sweeps.estimate import print_plan
-
-        return print_plan(plan, config.out, config.slots)
-    from benchmark.figures.figure_plan import run_missing
+    folders = None if args.dry_run else remembered(figure, args.scale, config.seeds, config.out)
+    code = 0
+    if folders is None:
+        code, folders = _run(args, figure, config)
+    if folders is None:
+        return code
     from benchmark.figures.presenting import present
-    from benchmark.sweeps.display import Screen
 
-    with Screen() as screen:
-        driver = run_missing(plan, config, screen)
-    if driver is not None and driver.signum is not None:
-        say("interrupted: the same command goes on where it stopped")
-        return 128 + driver.signum
-    failures = [] if driver is None else driver.progress.failures
-    for failure in failures:
-        say(f"failed: {failure.unit.folder}: {failure.reason}")
-    paths = present(figure, args.scale, plan, config.out)
+    paths = present(figure, args.scale, folders, config.out)
     if args.ship:
         from benchmark.figures.reproduction import ship
 
         paths += ship(figure, args.scale, config.out)
     print("\n".join(map(str, paths)))
-    return int(bool(failures))
+    return code
+
+
+def _run(args: Namespace, figure: Any, config: Any) -> tuple[int, list[Path] | None]:
+    """Run what is missing; the exit code, and the folders of all runs, None if there is nothing to show yet."""
+    from benchmark.config.plugins import load_plugins
+    from benchmark.figures.figure_plan import figure_plan, folders, run_missing
+    from benchmark.figures.unchanged import remember
+    from benchmark.sweeps.display import Screen
+
+    load_plugins()
+    plan = figure_plan(figure, args.scale, config.seeds)
+    if args.dry_run:
+        from benchmark.sweeps.estimate import print_plan
+
+        return print_plan(plan, config.out, config.slots), None
+    with Screen() as screen:
+        driver = run_missing(plan, config, screen)
+    if driver is not None and driver.signum is not None:
+        say("interrupted: the same command goes on where it stopped")
+        return 128 + driver.signum, None
+    failures = [] if driver is None else driver.progress.failures
+    for failure in failures:
+        say(f"failed: {failure.unit.folder}: {failure.reason}")
+    found = folders(plan, config.out)
+    if not failures:
+        remember(figure, args.scale, config.seeds, config.out, found)
+    return int(bool(failures)), found

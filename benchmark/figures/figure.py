@@ -4,11 +4,13 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from benchmark.config.errors import unknown
 from benchmark.figures.figure_runs import FigureRun, Runs
 from benchmark.figures.judging import Finding
 
@@ -128,6 +130,30 @@ class Figure:
     def suite(self, scale: str) -> Path:
         """The file of a scale's cells."""
         return self.folder / f"figure_{self.name}_{scale}.yaml"
+
+
+def require_scale(scale: str) -> None:
+    """Raise a ValueError of one line for a scale that does not exist."""
+    if scale not in SCALES:
+        raise ValueError(unknown("scale", scale, SCALES, " for --scale"))
+
+
+def parts_of(figure: Figure, scale: str, seeds: Sequence[int]) -> list[Part]:
+    """The sweeps of a scale; a crossed one has each of its own for every pair of an init and a data seed."""
+    chosen = figure.scales[scale]
+    if not chosen.crossed:
+        return list(chosen.parts)
+    return [
+        Part(
+            part.cells,
+            part.models,
+            part.grid,
+            {**part.options, "init_seed": init, "data_seed": data},
+            f"init={init},data={data}",
+        )
+        for part in chosen.parts
+        for init, data in product(seeds, repeat=2)
+    ]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

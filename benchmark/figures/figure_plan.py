@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.config.errors import unknown
 from benchmark.config.files.yaml_text import from_text, to_text
 from benchmark.config.grid import parse_grid
-from benchmark.figures.figure import SCALES, Figure, Part
+from benchmark.figures.figure import Figure, Part, parts_of, require_scale
 from benchmark.sweeps.plan import Plan, PlanEntry, make_plan
 from benchmark.sweeps.state import outcome
 
@@ -17,12 +15,6 @@ if TYPE_CHECKING:
     from benchmark.sweeps.display import Display
     from benchmark.sweeps.driver import Driver
     from benchmark.sweeps.sweep import SweepConfig
-
-
-def require_scale(scale: str) -> None:
-    """Raise a ValueError of one line for a scale that does not exist."""
-    if scale not in SCALES:
-        raise ValueError(unknown("scale", scale, SCALES, " for --scale"))
 
 
 def figure_plan(figure: Figure, scale: str, seeds: Sequence[int]) -> Plan:
@@ -56,24 +48,6 @@ def _of_part(entry: PlanEntry, part: Part) -> PlanEntry:
     """The entry under the name of its part; its records name the figure's suite whatever the part alters."""
     name = ",".join([entry.cell, part.name][: 1 + bool(part.name)])
     return replace(entry, cell=name, config=to_text(from_text(entry.config) | {"cell": name, "suite": entry.suite}))
-
-
-def parts_of(figure: Figure, scale: str, seeds: Sequence[int]) -> list[Part]:
-    """The sweeps of a scale; a crossed one has each of its own for every pair of an init and a data seed."""
-    chosen = figure.scales[scale]
-    if not chosen.crossed:
-        return list(chosen.parts)
-    return [
-        Part(
-            part.cells,
-            part.models,
-            part.grid,
-            {**part.options, "init_seed": init, "data_seed": data},
-            f"init={init},data={data}",
-        )
-        for part in chosen.parts
-        for init, data in product(seeds, repeat=2)
-    ]
 
 
 def missing(plan: Plan, out: Path) -> int:

@@ -1,23 +1,28 @@
-"""Picture and verdicts of a figure, from the runs of its plan that are there."""
+"""Picture and verdicts of a figure, from those of its runs that are there."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.figures.figure import Figure
-from benchmark.figures.figure_plan import folders
 from benchmark.figures.figure_runs import RECORD, FigureRun, figure_run, with_tables
 from benchmark.figures.panels import finished, write_pictures
 from benchmark.figures.verdicts import judged, print_verdicts, write_verdicts
-from benchmark.sweeps.plan import Plan
 from leaderboard.records.record import read_record
 
 
-def present(figure: Figure, scale: str, plan: Plan, out: Path) -> list[Path]:
+def present(figure: Figure, scale: str, folders: Sequence[Path], out: Path) -> list[Path]:
     """Print the verdicts, and write picture and verdicts beside the runs; returns the paths of the files.
+
+    Args:
+        figure: which.
+        scale: of `SCALES`.
+        folders: of its runs; those without a record are left out.
+        out: where the files go.
 
     Raises:
         ValueError: one line, if no run has ended, or a table that the figure needs is missing.
     """
-    runs = [run for folder in folders(plan, out) if (run := _run_in(folder, figure)) is not None]
+    runs = [run for folder in folders if (run := _run_in(folder, figure)) is not None]
     if not runs:
         raise ValueError(f"{out}: no run of figure {figure.name} has ended: there is nothing to draw")
     found = judged(figure, runs)

@@ -11,9 +11,9 @@ from benchmark.config.files.suite import load_suite
 from benchmark.config.grid import parse_grid, points
 from benchmark.config.seeds import parse_seeds
 from benchmark.figures import panels
-from benchmark.figures.figure import SCALES, Figure
+from benchmark.figures.figure import SCALES, Figure, parts_of
 from benchmark.figures.figure_4 import FIGURE as STAIRCASE
-from benchmark.figures.figure_plan import figure_plan, parts_of
+from benchmark.figures.figure_plan import figure_plan
 from benchmark.figures.figure_runs import FigureRun
 from benchmark.figures.planting import WORLDS, simulate
 from benchmark.figures.registry import TITLES, figure_of

@@ -15,6 +15,9 @@ from benchmark.figures.claims.middle_values import median_against
 from benchmark.figures.figure import Claim, Deviation, Figure, Part, Scale, committed
 from benchmark.figures.figure_5b import FIGURE as PLATEAU
 from benchmark.figures.figure_runs import Runs, read_runs
+from benchmark.figures.unchanged import remember, remembered
+from leaderboard.records.record import write_record
+from tests.helpers.leaderboard.records import run_of
 
 SUITE = """# Tiny.
 cells:
@@ -81,7 +84,7 @@ def test_from_nothing_to_verdicts(
     before = {path: path.stat().st_mtime_ns for path in out.rglob("record.json")}
     picture = (out / "figure_tiny_lite.svg").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr("benchmark.sweeps.sweep.carry_out_plan", _never)
+        patch.setattr("benchmark.figures.figure_plan.figure_plan", _never)
         assert main(words) == 0
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("record.json")}
     assert picture == (out / "figure_tiny_lite.svg").read_bytes()
@@ -110,7 +113,31 @@ def test_from_nothing_to_verdicts(
 
 
 def _never(*args: object) -> None:
-    raise AssertionError("something was run")
+    raise AssertionError("it was planned again")
+
+
+def test_what_has_changed_is_planned_again(tiny: Figure, tmp_path: Path) -> None:
+    out, folders = tmp_path / "out", []
+    for seed in range(2):
+        folders.append(out / "figure_tiny_lite" / f"seed{seed}")
+        write_record(folders[-1] / "record.json", run_of("solved", seed))
+    remember(tiny, "lite", (0, 1), out, [*folders, out / "missing"])
+    assert remembered(tiny, "lite", (0, 1), out) is None  # not all runs were there
+    remember(tiny, "lite", (0, 1), out, folders)
+    assert remembered(tiny, "lite", (0, 1), out) == folders
+    assert remembered(tiny, "lite", (0, 2), out) is None
+    assert remembered(tiny, "paper", (0, 1), out) is None
+    assert remembered(replace(tiny, scales={"lite": Scale("0-1")}), "lite", (0, 1), out) is None
+    record = (folders[0] / "record.json").read_text()
+    (folders[0] / "record.json").write_text(record.replace("Some CPU", "Other CPU"))
+    assert remembered(tiny, "lite", (0, 1), out) is None
+    (folders[0] / "record.json").write_text(record)
+    assert remembered(tiny, "lite", (0, 1), out) == folders
+    tiny.suite("lite").write_text(SUITE.replace("max_steps: 4", "max_steps: 5"))
+    assert remembered(tiny, "lite", (0, 1), out) is None
+    for content in ("", "[]", "{}", '{"made_of": 1, "records": 2}'):
+        (out / ".figure_tiny_lite.json").write_text(content)
+        assert remembered(tiny, "lite", (0, 1), out) is None
 
 
 @pytest.mark.parametrize(
