@@ -25,6 +25,9 @@ _SHAPE = {
     "field": "what", "type": "nominal", "title": None, "scale": {"domain": list(SHAPES), "range": list(SHAPES.values())}
 }  # fmt: skip
 WIDTH, HEIGHT = 360, 250
+ALONE = 540
+"""Width of a panel that is the whole picture."""
+
 CONFIG: Spec = {
     "font": "sans-serif",
     "view": {"stroke": None},
@@ -136,7 +139,7 @@ def _layer(rows: Sequence[Row], mark: Spec, encoding: Spec) -> Spec:
 
 def _levels(rows: Sequence[Row]) -> list[Spec]:
     y = {"y": {"field": "y", "type": "quantitative"}}
-    words = {"text": {"field": "name"}, "x": {"value": WIDTH - 2}, **y}
+    words = {"text": {"field": "name"}, "x": {"value": "width"}, **y}
     return [
         _layer(rows, {"type": "rule", "color": MUTED, "strokeDash": [2, 3]}, y),
         _layer(rows, {"type": "text", "align": "right", "dy": -6, "color": MUTED, "fontSize": 12}, words),
@@ -274,18 +277,19 @@ def finished(spec: Spec, title: str, subtitle: str) -> Spec:
         "text": title, "subtitle": subtitle, "fontSize": 18, "subtitleFontSize": 13, "subtitleColor": "#444",
         "anchor": "start", "offset": 14, "fontWeight": "bold",
     }  # fmt: skip
-    whole = _with_legend(spec if "concat" in spec else beside(spec), {kind for kind in SHAPES if _has(spec, kind)})
+    panels = spec if "concat" in spec else beside({**spec, "width": ALONE})
+    whole = _with_legend(panels, {kind for kind in SHAPES if shows(spec, kind)})
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json", **whole, "title": heading,
         "background": "#ffffff", "padding": 14, "config": CONFIG,
     }  # fmt: skip
 
 
-def _has(part: Any, kind: str) -> bool:
+def shows(part: Any, kind: str) -> bool:
     """Whether a row of a specification is of a kind."""
     if isinstance(part, Mapping):
-        return part.get("what") == kind or any(_has(inner, kind) for inner in part.values())
-    return isinstance(part, list) and any(_has(inner, kind) for inner in part)
+        return part.get("what") == kind or any(shows(inner, kind) for inner in part.values())
+    return isinstance(part, list) and any(shows(inner, kind) for inner in part)
 
 
 def _with_legend(part: Any, kinds: set[str]) -> Any:

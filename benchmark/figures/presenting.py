@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmark.figures.figure import Figure
 from benchmark.figures.figure_runs import RECORD, FigureRun, figure_run, with_tables
-from benchmark.figures.panels import finished, write_pictures
+from benchmark.figures.panels import PUBLISHED, finished, shows, write_pictures
 from benchmark.figures.verdicts import judged, print_verdicts, write_verdicts
 from leaderboard.records.record import read_record
 
@@ -36,9 +36,12 @@ def draw(figure: Figure, scale: str, runs: list[FigureRun], stem: Path) -> list[
     """Write the figure as SVG and PNG; returns both paths."""
     n_seeds = len({run.seeds for run in runs})
     what = "combinations of seeds" if figure.scales[scale].crossed else "seeds"
-    subtitle = f"{scale} scale, {n_seeds} {what}; hollow and dashed: read off the paper's figure, at its own sizes"
+    spec = figure.draw(runs, figure.published)
+    subtitle = f"{scale} scale, {n_seeds} {what}"
+    if shows(spec, PUBLISHED):
+        subtitle += "; hollow and dashed: read off the paper's figure, at its own sizes"
     heading = figure.name if figure.name == "seeds" else f"Figure {figure.name}"
-    return write_pictures(stem, finished(figure.draw(runs, figure.published), f"{heading}: {figure.title}", subtitle))
+    return write_pictures(stem, finished(spec, f"{heading}: {figure.title}", subtitle))
 
 
 def _run_in(folder: Path, figure: Figure) -> FigureRun | None:

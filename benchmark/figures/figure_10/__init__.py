@@ -68,7 +68,7 @@ def _draw(runs: Runs, published: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for letter, knob in KNOBS.items()
     ]
     correlations = panels.intervals(rows, x_title="partial rank correlation with the plateau", null=0, domain=(-1, 1))
-    return panels.beside(*varied, correlations, columns=3)
+    return panels.beside(*varied, correlations)
 
 
 def _base(runs: Runs) -> dict[str, Any]:
