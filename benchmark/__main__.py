@@ -17,6 +17,7 @@ COMMANDS = {
     "new": "Write a new architecture, which trains and passes `check` as it is",
     "patch": "Put attention patterns of one kept checkpoint into another, or take heads their own",
     "fork": "Train a run again from one of its steps on, with one cause changed",
+    "figure": "Run a figure of the paper, draw it beside the published one, and judge its claims",
     "report": "Make a page of what runs learned, and when: staircase, heads, maps over time",
     "replay": "Make the first steps of a run anew from its record, and compare",
     "speed": "Measure tokens per CPU-second and memory by length, and the speed of many seeds",

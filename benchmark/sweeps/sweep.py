@@ -110,7 +110,15 @@ def carry_out(config: SweepConfig, display: "Display") -> "Driver":
         ValueError: one line, for a mistake in the settings or a file; nothing is begun then.
     """
     begin(config)
-    plan = config.plan()
+    return carry_out_plan(config.plan(), config, display)
+
+
+def carry_out_plan(plan: "Plan", config: SweepConfig, display: "Display") -> "Driver":
+    """As `carry_out`, of a plan that is made already; of the settings only the engine and the folder count.
+
+    Raises:
+        ValueError: one line, if the folder cannot be made.
+    """
     try:
         config.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -16,6 +16,7 @@ from leaderboard.statistics.tried_rates import tried_rates
 from leaderboard.statistics.win_rate import MIN_SEEDS_ONE_CELL
 from leaderboard.statistics.win_rate_verdict import MIN_SEEDS
 
+FIGURE = "figure_"  # the suite of a figure's records begins so: they have a page of their own
 TUNING = "_tuning"  # a suite's tuning is a suite of this name: lite_tuning
 Arm = Mapping[str, Sequence[Record]]  # runs of one entry that have an outcome, by cell
 
@@ -29,7 +30,7 @@ def build_board(results: Results) -> Board:
     if results.problems:
         raise ValueError("\n".join(results.problems))
     suites = sorted({entry.suite for entry in results.entries})
-    loose = [run.record for run in results.others if run.record.intervention is None]
+    loose = [run.record for run in results.others if run.record.intervention is None and not of_figure(run.record)]
     return Board(
         suites=tuple(_suite(name, [entry for entry in results.entries if entry.suite == name]) for name in suites),
         others=tuple(others.summarise(loose)),
@@ -37,6 +38,11 @@ def build_board(results: Results) -> Board:
             suite: tried_rates(record for record in loose if record.suite == f"{suite}{TUNING}") for suite in suites
         },
     )
+
+
+def of_figure(record: Record) -> bool:
+    """Whether a record was made for a figure, whose page sums it up."""
+    return (record.suite or "").startswith(FIGURE)
 
 
 def bands(order: Sequence[str], beats: Callable[[str, str], bool]) -> dict[str, int]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from leaderboard.board.aggregate import build_board
+from leaderboard.board.aggregate import build_board, of_figure
 from leaderboard.board.standings import Board
 from leaderboard.entries.places import RESULTS, WRITTEN
 from leaderboard.entries.reading import read_results
@@ -86,7 +86,7 @@ def _build(root: Path, out: Path, readme: Path | None, check: bool) -> int:
     if not n_records:
         raise ValueError(f"no record found in {root}")
     for run in results.others:
-        if (changed := run.record.intervention) is not None:
+        if (changed := run.record.intervention) is not None and not of_figure(run.record):
             print(f"left out: {shown(f'{run.folder}: is {changed.text}')}", file=sys.stderr)
     board = build_board(results)
     texts = _texts(board, out)

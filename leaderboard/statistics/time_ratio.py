@@ -70,7 +70,7 @@ def time_ratios(comparisons: Sequence[Sequence[Pair]], level: float = 0.95) -> l
     Raises:
         ValueError: a comparison without a pair.
     """
-    searches = [_search(round(1 - level, 12)) for _ in comparisons]  # 0.05, and not a hair more
+    searches = [search(round(1 - level, 12)) for _ in comparisons]  # 0.05, and not a hair more
     sizes = [tuple((len(reference), len(new)) for reference, new in pairs) for pairs in comparisons]
     found: dict[int, Ratio] = {}
     asked = {place: next(search) for place, search in enumerate(searches)}
@@ -107,7 +107,14 @@ def _answers(
     return zip(statistic_K.tolist(), more_K.tolist(), less_K.tolist(), strict=True)
 
 
-def _search(alpha: float) -> Search:
+def search(alpha: float) -> Search:
+    """The steps of a search for the ratio, to be sent an answer for each question; it returns the ratio.
+
+    The questions are those of any rank test of times whose statistic falls as the ratio grows.
+
+    Args:
+        alpha: 1 - the level of the interval.
+    """
     tail = alpha / 2
     _, more, less = yield Question(1.0, N_PERMUTATIONS)
     estimate = yield from _estimate()

@@ -18,8 +18,10 @@ from leaderboard.records.plain_text import is_plain
 from leaderboard.validation.checkout import KINDS, keeps_executable_bits
 from leaderboard.validation.report import Problem
 
-RECORD, CURVES, PICTURE = "record.json", "curves.parquet", "curves.png"
-MAX_SIZES = {RECORD: 100_000, CURVES: MAX_CURVES_BYTES, PICTURE: 2_000_000, ENTRY_FILE: MAX_ENTRY_BYTES}
+RECORD, CURVES, PICTURE, PROBES = "record.json", "curves.parquet", "curves.png", "probes.parquet"
+MAX_SIZES = {
+    RECORD: 100_000, CURVES: MAX_CURVES_BYTES, PICTURE: 2_000_000, PROBES: MAX_CURVES_BYTES, ENTRY_FILE: MAX_ENTRY_BYTES
+}  # fmt: skip
 MAX_FILES = 20_000
 MAX_SEEDS = 1000
 MAX_DEPTH = 8  # folders below figures/ and tuning/
@@ -168,8 +170,8 @@ def _place_problem(parts: tuple[str, ...], is_folder: bool) -> tuple[str, str] |
     if parts[0] in FREE:
         if is_folder and (len(parts) > MAX_DEPTH or not _CELL.fullmatch(name)):
             return field, f"folders here go {MAX_DEPTH} deep and are named with letters, digits and _ . + , = - only"
-        if not is_folder and (len(parts) < 3 or name not in (RECORD, CURVES, PICTURE)):
-            return field, f"is not expected: here are folders with {RECORD}, {CURVES} and {PICTURE} only"
+        if not is_folder and (len(parts) < 3 or name not in (RECORD, CURVES, PICTURE, PROBES)):
+            return field, f"is not expected: here are folders with {RECORD}, {CURVES}, {PROBES} and {PICTURE} only"
     elif is_folder:
         pattern, reason = _FOLDERS.get(len(parts), (None, "a seed's folder has no folders"))
         if pattern is None or not pattern.fullmatch(name):

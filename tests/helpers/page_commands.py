@@ -160,6 +160,18 @@ def stand_in(folder: Path) -> None:
         shutil.copytree(ROOT / "leaderboard" / "results" / "lite" / entry / cell, target)
 
 
+def figure(words: list[str], place: Place) -> None:
+    """Plan it; simulate it, twice, into nothing."""
+    from benchmark.figures import planting
+    from benchmark.sweeps import estimate
+
+    with place.monkeypatch.context() as patch:
+        patch.setattr(estimate, "whole_run_seconds", lambda run: 1.0)
+        patch.setattr(planting, "write_error_rates", lambda figure, n: planting.simulate(figure, 2))
+        plain = [*words[3:], *["--dry_run"][: not {"--dry_run", "--list", "--simulate"} & {*words}]]
+        assert ended(benchmark, plain) == 0
+
+
 def report(words: list[str], place: Place) -> None:
     """A run folder of the reader's is made if it is not there: one step on one sequence."""
     for folder in [word for word in words[4:] if word.startswith("runs/")]:
@@ -328,6 +340,9 @@ KINDS = {
     ),
     "python -m benchmark check": Kind(benchmark_command("--fast"), "without training; the tests of the contract train"),
     "python -m benchmark new": Kind(new, "into a copy of the checkout's files"),
+    "python -m benchmark figure": Kind(
+        figure, "planned, not run: --dry_run without its measurements; two simulations in place of hundreds"
+    ),
     "python -m benchmark report": Kind(
         report, "without pictures; a run that a page has trained is made anew if need be"
     ),

@@ -45,6 +45,15 @@ def pdf(svg: str) -> bytes:
     return base64.b64decode(_worker().ask({"pdf": svg}))
 
 
+def png(svg: str) -> bytes:
+    """The PNG of an SVG of `draw`, with two pixels for each of its own.
+
+    Raises:
+        ValueError: one line, when it cannot be made.
+    """
+    return base64.b64decode(_worker().ask({"png": svg}))
+
+
 def bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script.
 

@@ -1,8 +1,8 @@
 """The process behind `leaderboard.render.charts.vega`: draws charts, and makes the bundle.
 
 Standard input and output hold one JSON object per line, in the same order: {"draw": specification, "config":
-configuration}, {"pdf": SVG} (answered in base64) or {"bundle": true} is answered by {"done": text} or {"error":
-reason}. It ends with its input.
+configuration}, {"pdf": SVG} or {"png": SVG} (answered in base64) or {"bundle": true} is answered by {"done": text} or
+{"error": reason}. It ends with its input.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def _answer(request: dict[str, Any]) -> str:
         return bundle
     if "pdf" in request:
         return base64.b64encode(vl_convert.svg_to_pdf(request["pdf"])).decode()
+    if "png" in request:
+        return base64.b64encode(vl_convert.svg_to_png(request["png"], scale=2)).decode()
     svg: str = vl_convert.vegalite_to_svg(request["draw"], config=request["config"])
     return svg
 

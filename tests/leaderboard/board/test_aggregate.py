@@ -232,3 +232,10 @@ def test_broken_results_are_refused() -> None:
 def test_other_records_are_rows() -> None:
     board = build_board(Results((), (RunRecord(run_of("solved", suite=None), Path("x")),), ()))
     assert board.suites == () and [row.architecture for row in board.others] == ["transformer"]
+
+
+def test_records_of_figures_have_a_page_of_their_own() -> None:
+    """They are no rows among the other records."""
+    runs = [RunRecord(run_of("solved", suite=name), Path("x")) for name in ("figure_5b_lite", "lite_tuning")]
+    assert [row.n for row in build_board(Results((), tuple(runs), ())).others] == [1]
+    assert build_board(Results((), (runs[0],), ())).others == ()

@@ -120,7 +120,8 @@ def test_results_without_entry(results: Path) -> None:
     (free / "run.sh").touch()
     assert [line.removeprefix("figures/one/my_model/lm-a/seed7/") for line in problem_lines(results)] == [
         "record.json: file: is missing",
-        "run.sh: file: is not expected: here are folders with record.json, curves.parquet and curves.png only",
+        "run.sh: file: is not expected: here are folders with record.json, curves.parquet, probes.parquet"
+        " and curves.png only",
     ]
 
 

@@ -1,0 +1,1 @@
+"""Tests that claims are made of: each takes runs and gives a `Finding`."""
