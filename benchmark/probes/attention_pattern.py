@@ -58,6 +58,7 @@ class AttentionProbe(Probe):
 
     - `entropy` [head], nats: of the attention averaged over the sequences, then the mean over scored queries, as in
       the paper's figure; it is high too where a head looks elsewhere in each sequence;
+    - `query_entropy` [head query], nats: the same of each query, NaN where it is not scored;
     - `sample_entropy` [head], nats: of each distribution, then the mean over sequences and scored queries;
     - `mass` [head query]: the share on the ground-truth keys, the mean over the sequences in which the query is
       scored, NaN where it never is or its keys are unknown;
@@ -100,9 +101,11 @@ class AttentionProbe(Probe):
         entropies, masses = [], []
         for layer, (sum_HLL, entropy_H, *mass) in zip(self.layers, sums, strict=True):
             map_HLL = sum_HLL / n_B
-            entropies.append(attention_entropy(map_HLL)[:, scored_L].mean(-1))
+            entropy_HL = attention_entropy(map_HLL)
+            entropies.append(entropy_HL[:, scored_L].mean(-1))
             masses.append(mass[0] / mass[1] if mass else map_HLL.new_full(map_HLL.shape[:2], torch.nan))
             yield Measured("entropy", entropies[-1], "head", layer)
+            yield Measured("query_entropy", entropy_HL.masked_fill(~scored_L, torch.nan), "head query", layer)
             yield Measured("sample_entropy", entropy_H / n_scored, "head", layer)
             yield Measured("mass", masses[-1], "head query", layer)
             yield Measured("map", map_HLL, "head query key", layer)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import entr
 
 from benchmark.report.frames import panel
 from benchmark.report.learned_rows import LearnedRow, learned_rows, serving
@@ -30,8 +29,7 @@ class AttentionPart:
         heads: names of the H heads.
         entropy_NH: in nats, of each head, as the paper's figure has it.
         masses_NHR: on the keys of each row.
-        rows: what happened to each row.
-        by_row: whether the entropy in `rows` is that of the row's own queries; otherwise of the whole head.
+        rows: what happened to each row; the entropy in it is that of the row's own queries.
         map_looks: indices of the looks of which maps are kept.
         maps: of each of these, (H, R, C).
     """
@@ -41,7 +39,6 @@ class AttentionPart:
     entropy_NH: Floats
     masses_NHR: Floats
     rows: list[LearnedRow]
-    by_row: bool
     map_looks: list[int]
     maps: list[Floats]
 
@@ -73,23 +70,19 @@ def attention_part(run: ReportedRun, grid: Grid) -> AttentionPart | None:
         return None
     looks = run.looks(PROBE, "entropy", layers[0])[0]
     entropies = [np.stack(run.looks(PROBE, "entropy", layer)[1]) for layer in layers]
-    masses, entropy_rows = [], []
+    masses: list[Floats] = []
+    entropy_rows: list[Floats] = []
     maps: list[dict[int, Floats]] = []
     for layer, entropy_NH in zip(layers, entropies, strict=True):
-        mass_steps, values = run.looks(PROBE, "mass", layer)
-        masses.append(
-            grid.by_row(np.stack(values))
-            if mass_steps == looks
-            else np.full((*entropy_NH.shape, len(grid.rows)), np.nan)
-        )
+        for quantity, found_rows in (("mass", masses), ("query_entropy", entropy_rows)):
+            found_steps, values = run.looks(PROBE, quantity, layer)
+            everywhere = found_steps == looks  # a large table is kept at some looks only
+            shape = (*entropy_NH.shape, len(grid.rows))
+            found_rows.append(grid.by_row(np.stack(values)) if everywhere else np.full(shape, np.nan))
         map_steps, found = run.looks(PROBE, "map", layer)
         maps.append({step: grid.map(map_HLL) for step, map_HLL in zip(map_steps, found, strict=True)})
-        if map_steps == looks:
-            entropy_rows.append(np.stack([grid.by_row(entr(map_HLL).sum(-1)) for map_HLL in found]))
     mapped = sorted(set(looks).intersection(*maps))
-    by_row = len(entropy_rows) == len(layers)
-    masses_NHR, entropy_NH = np.concatenate(masses, 1), np.concatenate(entropies, 1)
-    entropies_NHR = np.concatenate(entropy_rows, 1) if by_row else np.repeat(entropy_NH[..., None], len(grid.rows), 2)
+    masses_NHR, entropies_NHR = np.concatenate(masses, 1), np.concatenate(entropy_rows, 1)
     rows = learned_rows(
         run.steps, grid.by_row(run.losses_NL), run.record.chance_loss_nats, looks, masses_NHR, entropies_NHR
     )
@@ -101,10 +94,9 @@ def attention_part(run: ReportedRun, grid: Grid) -> AttentionPart | None:
     return AttentionPart(
         looks=looks,
         heads=names,
-        entropy_NH=entropy_NH,
+        entropy_NH=np.concatenate(entropies, 1),
         masses_NHR=masses_NHR,
         rows=rows,
-        by_row=by_row,
         map_looks=[looks.index(step) for step in mapped],
         maps=[np.concatenate([of_layer[step] for of_layer in maps]) for step in mapped],
     )

@@ -224,7 +224,6 @@ def _attention_values(part: RunPart) -> dict[str, Any] | None:
         "lines": lines,
         "known": any(row.best is not None for row in attention.rows),
         "best": [None if row.best is None else attention.heads[row.best] for row in attention.rows],
-        "by_row": attention.by_row,
     }
 
 

@@ -81,7 +81,8 @@ def planted_probes(
                 for head in range(n_heads)
             ]
         )
-        entropy = -(maps * np.log(np.where(maps > 0, maps, 1))).sum(-1)[:, size - 1 :].mean(-1)
+        spread = -(maps * np.log(np.where(maps > 0, maps, 1))).sum(-1)
+        entropy = spread[:, size - 1 :].mean(-1)
         mass = np.full((n_heads, length), np.nan)
         needed = np.zeros((length, length))
         for row in range(size):
@@ -92,6 +93,7 @@ def planted_probes(
         exact = np.full(length, np.nan)
         exact[size - 1 :] = needed[size - 1 :].any(-1)
         add(step, "attention", "entropy", 0, "head", entropy)
+        add(step, "attention", "query_entropy", 0, "head query", spread)
         add(step, "attention", "map", 0, "head query key", maps)
         add(step, "attention", "mass", 0, "head query", mass)
         add(step, "attention", "sample_entropy", 0, "head", entropy)

@@ -52,6 +52,8 @@ def test_the_toy_by_hand() -> None:
     np.testing.assert_allclose(array(table.loc["entropy"]), [last / 2, (math.log(2) + math.log(3)) / 2], rtol=1e-5)
     np.testing.assert_allclose(array(table.loc["sample_entropy"]), [0.0, (math.log(2) + math.log(3)) / 2], rtol=1e-5)
     nan = math.nan
+    spread = np.array([[nan, 0, last], [nan, math.log(2), math.log(3)]])
+    np.testing.assert_allclose(array(table.loc["query_entropy"]), spread, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(array(table.loc["mass"]), np.array([[nan, 1, 1], [nan, 1, 2 / 3]]), rtol=1e-6)
     np.testing.assert_allclose(
         array(table.loc["map"]),
