@@ -96,7 +96,8 @@ class Figure:
         draw: a Vega-Lite specification of runs and published values.
         claims: in the order of the table.
         plant: runs for the simulation of its claims' error rates, at lite's cells.
-        reads: what it needs of a run beside the record: "curves", "attention".
+        reads: what it needs of a run beside the record: "curves", "attention", "dependency".
+        table: rows of a table beside the verdicts, where there is one, with the same keys each as far as they apply.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Figure:
     claims: tuple[Claim, ...]
     plant: Plant
     reads: tuple[str, ...] = ()
+    table: Callable[[Runs], list[dict[str, str]]] | None = None
 
     @cached_property
     def published(self) -> list[dict[str, Any]]:

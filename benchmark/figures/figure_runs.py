@@ -50,6 +50,21 @@ class HeadCurve:
     mass_KHL: Floats
 
 
+@dataclass(frozen=True)
+class DependencyCurve:
+    """The probe `dependency` over a run.
+
+    Attributes:
+        steps_K: of its looks.
+        accuracy_K: at these: of the second half of the states where the task has that, else of all of them.
+        values: its quantities by query, each (K, L); NaN where a query is not scored.
+    """
+
+    steps_K: Floats
+    accuracy_K: Floats
+    values: Mapping[str, Floats]
+
+
 @dataclass(frozen=True, eq=False)
 class FigureRun:
     """One run.
@@ -65,7 +80,7 @@ class FigureRun:
         loss: at the last evaluation, over all positions, in nats.
         chance, floor: losses of chance and of the best possible predictor; the floor is None where it is not known.
         folder: where its files are; None for a planted run.
-        losses, heads: of the run, where the figure reads them and they are there.
+        losses, heads, dependency: of the run, where the figure reads them and they are there.
     """
 
     knobs: Mapping[str, Any]
@@ -79,6 +94,7 @@ class FigureRun:
     folder: Path | None = None
     losses: LossCurve | None = None
     heads: HeadCurve | None = None
+    dependency: DependencyCurve | None = None
     run_s: float = 0.0
 
     def __getitem__(self, knob: str) -> Any:
@@ -156,7 +172,7 @@ def read_runs(root: Path, reads: Iterable[str] = ()) -> list[FigureRun]:
 
     Args:
         root: with records at any depth; there is none of them if it does not exist.
-        reads: "curves" for losses, "attention" for what that probe found.
+        reads: "curves" for losses, "attention" or "dependency" for what that probe found.
 
     Raises:
         ValueError: one line, for a record or a table that cannot be read, or a table that is not there.
@@ -175,7 +191,7 @@ def with_tables(run: FigureRun, reads: Iterable[str]) -> FigureRun:
     from dataclasses import replace
 
     readers: dict[str, tuple[str, Callable[[Path], Any]]] = {
-        "curves": ("losses", _losses), "attention": ("heads", _heads)
+        "curves": ("losses", _losses), "attention": ("heads", _heads), "dependency": ("dependency", _dependencies)
     }  # fmt: skip
     if run.folder is None:
         return run
@@ -203,11 +219,30 @@ def _losses(folder: Path) -> LossCurve:
     )
 
 
-def _heads(folder: Path) -> HeadCurve:
-    frame = _frame(folder / PROBES, "is not there: this figure needs the probe attention (--probes attention)")
-    table = frame[frame["probe"] == "attention"]
+def _looks_of(folder: Path, probe: str) -> Any:
+    """The rows of one probe in the table of a run."""
+    frame = _frame(folder / PROBES, f"is not there: this figure needs the probe {probe} (--probes {probe})")
+    table = frame[frame["probe"] == probe]
     if table.empty:
-        raise ValueError(f"{folder / PROBES}: this figure needs the probe attention, which has not looked at this run")
+        raise ValueError(f"{folder / PROBES}: this figure needs the probe {probe}, which has not looked at this run")
+    return table
+
+
+def _dependencies(folder: Path) -> DependencyCurve:
+    table = _looks_of(folder, "dependency")
+    by_query = table[table["axes"] == "query"]
+    values = {
+        str(name): np.stack([np.asarray(row, dtype=np.float64) for row in rows.sort_values("step")["values"]])
+        for name, rows in by_query.groupby("quantity")
+    }
+    steps = sorted({int(step) for step in by_query["step"]})
+    curves = _frame(folder / CURVES, "there are no curves, which this figure reads").set_index("step")
+    name = "accuracy_second_half" if "accuracy_second_half" in curves else "accuracy"
+    return DependencyCurve(np.array(steps, dtype=np.float64), curves.loc[steps, name].to_numpy(np.float64), values)
+
+
+def _heads(folder: Path) -> HeadCurve:
+    table = _looks_of(folder, "attention")
 
     def looks(quantity: str) -> tuple[Floats, Floats]:
         """Steps, and the values of the heads of all layers laid end to end."""

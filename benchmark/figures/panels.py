@@ -228,6 +228,29 @@ def intervals(rows: Sequence[Row], *, x_title: str, null: float, title: str = ""
     return {"width": WIDTH, "height": max(60, 34 * len(rows)), "title": title, "layer": layers}
 
 
+def bars(rows: Sequence[Row], *, x_title: str, title: str = "") -> Spec:
+    """A panel of stacked bars, one for each name.
+
+    Args:
+        rows: with name, series and value, in the order of bars and of their parts.
+        x_title: with its unit.
+        title: of the panel.
+    """
+    names, parts = (list(dict.fromkeys(row[key] for row in rows)) for key in ("name", "series"))
+    encoding = {
+        "y": {"field": "name", "type": "nominal", "title": None, "sort": names, "axis": {"labelLimit": 260}},
+        "x": {"field": "value", "type": "quantitative", "title": x_title, "stack": "zero", "scale": {"nice": False}},
+        "order": {"field": "place", "type": "ordinal"},
+        "color": {
+            "field": "series", "type": "nominal", "title": None,
+            "scale": {"domain": parts, "range": [LIGHT[i % len(LIGHT)] for i in range(len(parts))]},
+        },
+    }  # fmt: skip
+    placed = [{**row, "place": parts.index(row["series"])} for row in rows]
+    layer = _layer(placed, {"type": "bar"}, encoding)
+    return {"width": WIDTH, "height": max(80, 34 * len(names)), "title": title, "layer": [layer]}
+
+
 def strip(
     rows: Sequence[Row],
     names: Sequence[str],

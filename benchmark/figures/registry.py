@@ -20,6 +20,7 @@ TITLES = {
     "10": "which of the knobs of ca the plateau's length goes with",
     "11": "depth hinders on lm and helps on ca",
     "12": "all architectures on both tasks",
+    "dependency": "what the predictions of every architecture depend on",
     "seeds": "where the randomness comes from: task, initial weights or order of the data",
 }
 """What each shows. The folder of figure ID is `figure_ID`."""

@@ -6,7 +6,7 @@ that held when they were shipped, beside the page, in ``docs/assets/reproduction
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "leaderboard" / "results" / "figures"
 PAGE = ROOT / "docs" / "reproduction.md"
 ASSETS = Path("assets", "reproduction")
-SHIPPED_QUANTITIES = ("entropy", "mass")
-"""Of the probe attention: its maps would be ten times as large, and no figure reads them."""
+NOT_SHIPPED = ("map", "sample_entropy", "serving_heads")
+"""Quantities of probes that no figure reads; maps would be ten times as large as all the rest."""
 
 HEAD = """# Reproduction
 
@@ -61,7 +61,7 @@ def ship(figure: Figure, scale: str, out: Path) -> list[Path]:
         target.mkdir(parents=True, exist_ok=True)
         for file in (RECORD, CURVES):
             shutil.copyfile(run.folder / file, target / file)
-        if "attention" in figure.reads:
+        if {"attention", "dependency"} & {*figure.reads}:
             _slim(run.folder / PROBES, target / PROBES)
         written.append(target)
     assets = PAGE.parent / ASSETS
@@ -76,7 +76,7 @@ def _slim(source: Path, target: Path) -> None:
     import pandas as pd
 
     table = pd.read_parquet(source)
-    kept = table[(table["probe"] == "attention") & table["quantity"].isin(SHIPPED_QUANTITIES)]
+    kept = table[(table["axes"] != "") & ~table["quantity"].isin(NOT_SHIPPED)]
     kept.to_parquet(target, index=False, compression="zstd")
 
 
@@ -168,9 +168,21 @@ def _of_scale(figure: Figure, scale: str, runs: list[FigureRun], command: str) -
         texts = (one.claim.sentence, finding.kind, effect_text(finding), p_text(finding), one.claim.published)
         yield f"| {' | '.join(texts)} |"
     yield ""
+    if figure.table is not None:
+        yield from _table(figure.table(runs))
     for one in _judged(figure.name, tuple(runs)):
         if one.claim.tried:
             yield f"- Tried for “{one.claim.sentence}”: {one.claim.tried}"
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """The lines of a table; a dash where a row has nothing for a column."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
+    for row in rows:
+        yield f"| {' | '.join(row.get(column, '–') for column in columns)} |"
+    yield ""
 
 
 def _commit(figure: Figure, scale: str) -> str:
