@@ -17,6 +17,9 @@ COMMANDS = {
     "new": "Write a new architecture, which trains and passes `check` as it is",
     "patch": "Put attention patterns of one kept checkpoint into another, or take heads their own",
     "fork": "Train a run again from one of its steps on, with one cause changed",
+    "capability": "Say when capabilities emerge in the checkpoints of language models",
+    "head_patch": "Put attention patterns of a language model after emergence into it before, and ablate them",
+    "language_series": "Train a small series of language models in which copying emerges",
     "report": "Make a page of what runs learned, and when: staircase, heads, maps over time",
     "replay": "Make the first steps of a run anew from its record, and compare",
     "speed": "Measure tokens per CPU-second and memory by length, and the speed of many seeds",
@@ -69,7 +72,8 @@ def _run(args: list[str]) -> int:
 
 def _overview() -> str:
     """All commands, a line each."""
-    lines = [f"  {name:10}{summary}" for name, summary in COMMANDS.items()]
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:{width}}{summary}" for name, summary in COMMANDS.items()]
     usage = ["usage: python -m benchmark COMMAND [...]", "", "commands:", *lines, ""]
     return "\n".join([*usage, "python -m benchmark COMMAND --help lists the options of a command."])
 

@@ -21,7 +21,10 @@ FORBIDDEN = {
     # The leaderboard must start in a second on a machine without torch.
     "leaderboard": {"architectures", "benchmark", "datamodules", "lightning", "pytorch_lightning", "tests", "torch"},
 }
-FLOORS = ("metrics", "probes", "config", "training", "interventions", "sweeps", "contract", "speed", "report", "cli")
+FLOORS = (
+    *("metrics", "probes", "config", "training", "interventions", "language", "sweeps", "contract", "speed", "report"),
+    "cli",
+)
 """Rooms within benchmark, from the ground up: each may import those below it."""
 
 COMMAND_LINE = re.compile(r"benchmark\.(cli|__main__)(\.|$)")

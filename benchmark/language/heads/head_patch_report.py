@@ -1,0 +1,219 @@
+"""The result of patching heads between two checkpoints of a model: its file, and its picture."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from pydantic import Field, ValidationError
+
+from benchmark.config.errors import BenchmarkError
+from benchmark.interventions.patching import Ablation
+from benchmark.language.capability_record import PromptChoice
+from benchmark.language.heads.head_patching import HeadChoice, PatchResult
+from benchmark.language.prompts import Capability
+from leaderboard.records.bounded import read_bytes
+from leaderboard.records.fields import Amount, Count, Fraction, Model, Name, Number, Positive
+from leaderboard.records.record import first_problem
+
+_MAX_BYTES = 20_000_000
+_SIDE = 260
+
+
+class MeasuredChoice(Model):
+    """A choice of heads: probability and accuracy with it, and the shares of what is gained that it brings."""
+
+    heads: tuple[Name, ...]
+    probability: Fraction
+    accuracy: Fraction
+    recovered_probability: Number | None
+    recovered_accuracy: Number | None
+
+
+class HeadPatchRecord(Model):
+    """Heads of the checkpoint `from_step` in the one of `into_step`, and the former without them; see `PatchResult`."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["head_patch"] = "head_patch"
+    series: Name
+    size: Name
+    seed: Count
+    capability: Capability
+    prompts: PromptChoice
+    from_step: Count
+    into_step: Count
+    top: Positive
+    draws: Count
+    ablation: Ablation
+    probability_before: Fraction
+    probability_after: Fraction
+    accuracy_before: Fraction
+    accuracy_after: Fraction
+    own_pattern_change: Amount
+    entropies_nats: dict[Name, Amount]
+    alone: tuple[MeasuredChoice, ...]
+    best: tuple[MeasuredChoice, ...] = Field(min_length=1)
+    random: tuple[MeasuredChoice, ...]
+    matched: MeasuredChoice
+    layers: tuple[MeasuredChoice, ...]
+    all_heads: MeasuredChoice
+    ablated_alone: tuple[MeasuredChoice, ...]
+    ablated_best: MeasuredChoice
+    ablated_random: tuple[MeasuredChoice, ...]
+
+    @property
+    def best_random(self) -> MeasuredChoice | None:
+        """The random choice with the highest probability; None without any."""
+        return max(self.random, key=lambda choice: choice.probability, default=None)
+
+
+def record_of(result: PatchResult, about: dict[str, Any]) -> HeadPatchRecord:
+    """The record of a result; `about` has the fields up to `ablation`."""
+
+    def measured(choice: HeadChoice) -> MeasuredChoice:
+        shares = {f"recovered_{what}": result.recovered(choice, what) for what in ("probability", "accuracy")}
+        return MeasuredChoice(**asdict(choice), **shares)
+
+    one = ("matched", "all_heads", "ablated_best")
+    many = ("alone", "best", "random", "layers", "ablated_alone", "ablated_random")
+    return HeadPatchRecord(
+        **about,
+        probability_before=result.before.probability,
+        probability_after=result.after.probability,
+        accuracy_before=result.before.accuracy,
+        accuracy_after=result.after.accuracy,
+        own_pattern_change=result.own_pattern_change,
+        entropies_nats=result.entropies,
+        **{name: measured(getattr(result, name)) for name in one},
+        **{name: tuple(map(measured, getattr(result, name))) for name in many},
+    )
+
+
+def read_head_patch_record(path: Path) -> HeadPatchRecord:
+    """The record in a file.
+
+    Raises:
+        ValueError: one line with the file and the reason, if it holds none.
+    """
+    try:
+        return HeadPatchRecord.model_validate_json(read_bytes(path, _MAX_BYTES))
+    except ValidationError as error:
+        raise BenchmarkError(f"{path}: {first_problem(error)}") from error
+
+
+def summary_of(records: list[HeadPatchRecord]) -> str:
+    """Medians over the models as JSON: shares recovered by the best heads and by the controls."""
+    return json.dumps(medians(records), indent=2, allow_nan=False)
+
+
+def medians(records: list[HeadPatchRecord]) -> dict[str, dict[str, float | None]]:
+    """For each choice the medians over the models of the shares of probability and of accuracy that it recovers."""
+    choices = {
+        "best": [record.best[-1] for record in records],
+        "best random": [found for record in records if (found := record.best_random) is not None],
+        "matched entropy": [record.matched for record in records],
+        "all heads": [record.all_heads for record in records],
+    }
+    return {
+        name: {
+            what: _median([getattr(choice, f"recovered_{what}") for choice in found])
+            for what in ("probability", "accuracy")
+        }
+        for name, found in choices.items()
+    }
+
+
+def _median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
+
+
+def picture_of(record: HeadPatchRecord, result: PatchResult, tokens: list[str]) -> alt.TopLevelMixin:
+    """The change by each head, the choices side by side, and maps of the best heads beside a prompt's tokens."""
+    title = alt.Title(
+        f"{record.capability}, {record.size} seed {record.seed}: patterns of step {record.from_step:,} in the model of"
+        f" step {record.into_step:,}",
+        subtitle=f"series {record.series}; maps: rows are queries, columns the tokens that they attend to",
+        anchor="start",
+    )
+    maps = [
+        alt.hconcat(
+            *(
+                _map(f"head {head}, {when} emergence", map_LL.numpy(), tokens)
+                for when, map_LL in zip(("before", "after"), pair, strict=True)
+            )
+        )
+        for head, pair in result.maps.items()
+    ]
+    chart = alt.vconcat(alt.hconcat(_heads(record), _choices(record)), *maps, title=title)
+    return chart.configure_view(stroke=None).configure_axis(grid=False)
+
+
+def _heads(record: HeadPatchRecord) -> alt.Chart:
+    rows = []
+    for choice in record.alone:
+        layer, _, head = choice.heads[0].partition(":")
+        rows.append({"layer": int(layer), "head": int(head), "change": choice.probability - record.probability_before})
+    most = max(*(abs(row["change"]) for row in rows), 1e-9)
+    return (
+        alt.Chart(pd.DataFrame(rows), title="change of the probability by each head alone")
+        .mark_rect()
+        .encode(
+            x=alt.X("head:O", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("layer:O"),
+            color=alt.Color("change:Q", scale=alt.Scale(scheme="blueorange", domain=[-most, most]), title=None),
+        )
+        .properties(width=_SIDE, height=_SIDE // 2)
+    )
+
+
+def _choices(record: HeadPatchRecord) -> alt.LayerChart:
+    size = len(record.best[-1].heads)
+    rows = [("as it is", record.probability_before)]
+    rows += [(f"best {len(choice.heads)}", choice.probability) for choice in record.best]
+    rows += [(f"random {size}", choice.probability) for choice in record.random]
+    rows += [(f"matched entropy {len(record.matched.heads)}", record.matched.probability)]
+    rows += [(f"layer {choice.heads[0].partition(':')[0]}", choice.probability) for choice in record.layers]
+    rows += [("all heads", record.all_heads.probability), ("the later model", record.probability_after)]
+    rows += [(f"later, best {size} ablated", record.ablated_best.probability)]
+    rows += [(f"later, random {size} ablated", choice.probability) for choice in record.ablated_random]
+    frame = pd.DataFrame(rows, columns=["choice", "probability"])
+    order = list(dict.fromkeys(frame["choice"]))
+    points = (
+        alt.Chart(frame, title="probability of the target")
+        .mark_point(filled=True, size=45, opacity=0.6)
+        .encode(
+            x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1]), title=None),
+            y=alt.Y("choice:N", sort=order, title=None),
+        )
+    )
+    ends = pd.DataFrame({"probability": [record.probability_before, record.probability_after]})
+    rules = alt.Chart(ends).mark_rule(strokeDash=[3, 3], color="#888").encode(x="probability:Q")
+    return (rules + points).properties(width=_SIDE, height=16 * len(order))
+
+
+def _map(title: str, map_LL: np.ndarray, tokens: list[str]) -> alt.Chart:
+    labels = [f"{i} {token}" for i, token in enumerate(tokens)]
+    query, key = np.indices(map_LL.shape)
+    seen = key <= query
+    frame = pd.DataFrame(
+        {
+            "query": [labels[i] for i in query[seen]],
+            "key": [labels[i] for i in key[seen]],
+            "attention": map_LL[seen],
+        }
+    )
+    side = max(_SIDE, 11 * len(labels))
+    return (
+        alt.Chart(frame, title=title)
+        .mark_rect()
+        .encode(
+            x=alt.X("key:O", sort=labels, title=None, axis=alt.Axis(labelAngle=-90, labelFontSize=8)),
+            y=alt.Y("query:O", sort=labels, title=None, axis=alt.Axis(labelFontSize=8)),
+            color=alt.Color("attention:Q", scale=alt.Scale(domain=[0, 1], scheme="blues"), title=None),
+        )
+        .properties(width=side, height=side)
+    )
