@@ -106,22 +106,24 @@ def _print(records: "list[CapabilityRecord]", form: str) -> None:
     from rich.table import Table
 
     console = Console()
+    several = len({record.size for record in records}) > 1  # else its name only takes room
     table = Table(title="emergence in each model", title_justify="left", box=SIMPLE_HEAD)
-    for name in ("size", "seed", "capability", "emerged", "probability", "accuracy", "looks"):
+    for name in ("size", "seed", "capability", "emerged", "probability", "accuracy", "looks")[not several :]:
         table.add_column(name, justify="left" if name in {"size", "capability", "emerged"} else "right")
     for record in records:
-        table.add_row(record.size, str(record.seed), record.capability, *_cells(record))
+        table.add_row(*([record.size] * several), str(record.seed), record.capability, *_cells(record))
     console.print(table)
-    found = Table(title="by size and capability", title_justify="left", box=SIMPLE_HEAD)
-    for name in ("size", "capability", "emerged", "median", "95 % interval", "earliest", "latest"):
+    found = Table(title="over the seeds", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("size", "capability", "emerged", "median", "95 % interval", "earliest", "latest")[not several :]:
         found.add_column(name, justify="left" if name in {"size", "capability"} else "right")
     for each in summaries(records):
         there = f"{each.n_emerged}/{each.n}" + (f" ({each.n_at_first} at first)" if each.n_at_first else "")
         low, middle, high = (_step(step) for step in (each.low, each.median_step, each.high))
         interval = f"{low} to {high or 'beyond'}" if low else ""
         found.add_row(
-            each.size, each.capability, there, middle or "beyond", interval, _step(each.first), _step(each.last)
-        )
+            *([each.size] * several), each.capability, there, middle or "beyond", interval, _step(each.first),
+            _step(each.last),
+        )  # fmt: skip
     console.print(found)
     if any(record.method == "bisection" for record in records):
         line = (

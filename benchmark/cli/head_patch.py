@@ -90,6 +90,8 @@ def _print(record: "HeadPatchRecord") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from benchmark.language.heads.head_patch_report import median_random
+
     table = Table(
         title=f"{record.capability}, {record.size} seed {record.seed}: heads of step {record.from_step:,}"
         f" in the model of step {record.into_step:,}",
@@ -100,26 +102,28 @@ def _print(record: "HeadPatchRecord") -> None:
     table.add_row("before", "none", f"{record.probability_before:.3f}", f"{record.accuracy_before:.2f}", "")
     rows: list[tuple[str, MeasuredChoice]] = [(f"best {len(choice.heads)}", choice) for choice in record.best]
     if (found := record.best_random) is not None:
-        rows.append((f"best of {len(record.random)} other choices", found))
-    rows += [("matched entropy", record.matched)]
+        rows.append((f"best of {len(record.random)} others", found))
+    rows.append(("matched entropy", record.matched))
     rows += [(f"layer {choice.heads[0].partition(':')[0]}", choice) for choice in record.layers]
-    rows += [("all heads", record.all_heads)]
+    rows.append(("all heads", record.all_heads))
     for name, choice in rows:
         heads = "all of it" if name.startswith(("layer", "all")) else " ".join(choice.heads)
-        table.add_row(name, heads, f"{choice.probability:.3f}", f"{choice.accuracy:.2f}", _shares(choice))
+        shares = _shares(choice.recovered_probability, choice.recovered_accuracy)
+        table.add_row(name, heads, f"{choice.probability:.3f}", f"{choice.accuracy:.2f}", shares)
+    if record.random:
+        table.add_row(f"median of {len(record.random)} others", "", "", "", _shares(*median_random(record).values()))
     table.add_section()
     table.add_row("after", "its own", f"{record.probability_after:.3f}", f"{record.accuracy_after:.2f}", "")
     worst = min(record.ablated_random, key=lambda choice: choice.probability, default=None)
     ablated = [("ablated", record.ablated_best)]
-    ablated += [] if worst is None else [(f"worst of {len(record.ablated_random)} others ablated", worst)]
+    ablated += [] if worst is None else [(f"worst of {len(record.ablated_random)} others", worst)]
     for name, choice in ablated:
         table.add_row(name, " ".join(choice.heads), f"{choice.probability:.3f}", f"{choice.accuracy:.2f}", "")
     Console().print(table)
 
 
-def _shares(choice: "MeasuredChoice") -> str:
-    shares = (choice.recovered_probability, choice.recovered_accuracy)
-    return " / ".join("" if share is None else f"{100 * share:.0f} %" for share in shares)
+def _shares(*shares: float | None) -> str:
+    return " / ".join("-" if share is None else f"{100 * share:.0f} %" for share in shares)
 
 
 def _print_medians(records: "list[HeadPatchRecord]") -> None:

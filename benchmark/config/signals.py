@@ -16,14 +16,14 @@ _goes_on: list[str] = []
 """How work goes on that a signal has cut short, where every part of it is kept whole as soon as it is done."""
 
 
-class Ended(Protocol):
+class _Process(Protocol):
     """A process of another one."""
 
     def terminate(self) -> None:
         """End it."""
 
 
-_children: Collection[Ended] = ()
+_children: Collection[_Process] = ()
 
 
 def listen() -> None:
@@ -48,7 +48,7 @@ def begin(deed: str) -> None:
     _began[:] = [deed]
 
 
-def go_on(how: str, processes: Collection[Ended] = ()) -> None:
+def go_on(how: str, processes: Collection[_Process] = ()) -> None:
     """From here on a signal still ends this process at once, but says how its work goes on.
 
     Args:

@@ -28,7 +28,7 @@ _STATUS = {
 
 
 @dataclass(frozen=True)
-class Summary:
+class EmergenceSummary:
     """Emergence of a capability in the models of a size.
 
     Attributes:
@@ -58,7 +58,7 @@ class Summary:
     last: int | None
 
 
-def summaries(records: Sequence[CapabilityRecord]) -> list[Summary]:
+def summaries(records: Sequence[CapabilityRecord]) -> list[EmergenceSummary]:
     """One summary for each size and capability, in the order in which they come first; unfinished searches left out."""
     groups: dict[tuple[str, str], list[CapabilityRecord]] = {}
     for record in records:
@@ -67,12 +67,12 @@ def summaries(records: Sequence[CapabilityRecord]) -> list[Summary]:
     return [_summary(size, capability, group) for (size, capability), group in groups.items()]
 
 
-def _summary(size: str, capability: str, records: Sequence[CapabilityRecord]) -> Summary:
+def _summary(size: str, capability: str, records: Sequence[CapabilityRecord]) -> EmergenceSummary:
     steps, there = zip(*(record.observation for record in records), strict=True)
     middle = median(steps, there)
     counts = [record.status for record in records]
     hits = [record.emergence_step for record in records if record.emergence_step is not None]
-    return Summary(
+    return EmergenceSummary(
         size, capability, len(records), counts.count("emerged"), counts.count("left_censored"),
         counts.count("right_censored"), middle.step, middle.low, middle.high, min(hits, default=None),
         max(hits, default=None),
@@ -194,7 +194,8 @@ def _panels(
 ) -> alt.TopLevelMixin:
     """A panel for each capability, and for each size where `rows` says so."""
     sizes = list(dict.fromkeys(record.size for record in records))
-    facets: dict[str, Any] = {"column": alt.Column("capability:N", title=None)}
+    order = list(dict.fromkeys(record.capability for record in records))
+    facets: dict[str, Any] = {"column": alt.Column("capability:N", sort=order, title=None)}
     if rows and len(sizes) > 1:
         facets["row"] = alt.Row("size:N", sort=sizes, title=None)
     heading = alt.Title(title, subtitle=f"series {records[0].series}", anchor="start")

@@ -265,7 +265,7 @@ def plan(scans: Sequence[ModelScan]) -> list[dict[str, Any]]:
             {
                 "size": scan.member.size,
                 "seed": scan.member.seed,
-                "checkpoints": f"{scan.member.repository}, steps {steps[0]} to {steps[-1]}" if steps else "none",
+                "checkpoints": f"steps {steps[0]} to {steps[-1]} of {scan.member.name}" if steps else "none",
                 "looked_at": len(seen),
                 "to_look_at": left,
             }

@@ -9,16 +9,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmark.config.errors import BenchmarkError, reason, unknown
+from benchmark.config.errors import BenchmarkError, unknown
 from benchmark.config.files.packaged import CONFIGS, YAML, config_file
 from benchmark.config.files.yaml_text import read_yaml
 from benchmark.config.seeds import parse_seeds
 from benchmark.language.hub_files import hub_checkpoint, hub_tokenizer, local_checkpoint
 from benchmark.language.prompts import Text
+from benchmark.language.yaml_problems import problem_of
 from leaderboard.paths import user_path
 
 OF_A_FOLDER = "series.yaml"
@@ -199,7 +199,7 @@ def load_series(text: str) -> CheckpointSeries:
     try:
         return _of_a_file(path, SeriesFile.model_validate(content))
     except ValidationError as error:
-        raise BenchmarkError(f"{path}: {_problem(error, SeriesFile)}") from error
+        raise BenchmarkError(f"{path}: {problem_of(error, SeriesFile)}") from error
     except (KeyError, IndexError) as error:
         raise BenchmarkError(f"{path}: only {{size}}, {{seed}} and {{step}} have values, not {error}") from error
 
@@ -244,7 +244,7 @@ def _of_a_folder(folder: Path) -> CheckpointSeries:
         try:
             text = _FolderFile.model_validate(read_yaml(file)).text
         except ValidationError as error:
-            raise BenchmarkError(f"{file}: {_problem(error, _FolderFile)}") from error
+            raise BenchmarkError(f"{file}: {problem_of(error, _FolderFile)}") from error
     return CheckpointSeries(folder.resolve().name, tuple(steps), steps, text)
 
 
@@ -252,14 +252,6 @@ def _inside(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
     """The folders within one whose names are a word and a number, by the number."""
     found = [(match, path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name)) and path.is_dir()]
     return {int(match[1]): path for match, path in sorted(found, key=lambda pair: int(pair[0][1]))}
-
-
-def _problem(error: ValidationError, place: Any) -> str:
-    """The first problem, with the nearest key for one that does not exist."""
-    problem = error.errors(include_url=False, include_input=False)[0]
-    if problem["type"] == "extra_forbidden":
-        return unknown("key", str(problem["loc"][-1]), place.model_fields)
-    return reason(error)
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from architectures.families.adapter import quiet
 from architectures.transformer import Edit
 from benchmark.config.errors import BenchmarkError
 from benchmark.interventions.subject import Head
@@ -103,7 +104,8 @@ def take_over_attention(model: Any, tokens: TargetTokens, name: str) -> list[Hea
     seen: dict[int, int] = {}
     token = _seen.set(seen)
     try:
-        model.set_attn_implementation(ATTENTION)
+        with quiet():
+            model.set_attn_implementation(ATTENTION)
         after_B, _ = target_probabilities(model, few)
     except Exception as error:
         why = str(error) if isinstance(error, BenchmarkError) else " ".join(f"{type(error).__name__}: {error}".split())

@@ -109,6 +109,14 @@ def summary_of(records: list[HeadPatchRecord]) -> str:
     return json.dumps(medians(records), indent=2, allow_nan=False)
 
 
+def median_random(record: HeadPatchRecord) -> dict[str, float | None]:
+    """The medians over the random choices of the shares that they recover."""
+    return {
+        what: _median([getattr(choice, f"recovered_{what}") for choice in record.random])
+        for what in ("probability", "accuracy")
+    }
+
+
 def medians(records: list[HeadPatchRecord]) -> dict[str, dict[str, float | None]]:
     """For each choice the medians over the models of the shares of probability and of accuracy that it recovers."""
     choices = {
@@ -117,13 +125,16 @@ def medians(records: list[HeadPatchRecord]) -> dict[str, dict[str, float | None]
         "matched entropy": [record.matched for record in records],
         "all heads": [record.all_heads for record in records],
     }
-    return {
+    found = {
         name: {
-            what: _median([getattr(choice, f"recovered_{what}") for choice in found])
+            what: _median([getattr(choice, f"recovered_{what}") for choice in chosen])
             for what in ("probability", "accuracy")
         }
-        for name, found in choices.items()
+        for name, chosen in choices.items()
     }
+    every = [median_random(record) for record in records]
+    found["median random"] = {what: _median([each[what] for each in every]) for what in ("probability", "accuracy")}
+    return found
 
 
 def _median(values: list[float | None]) -> float | None:
@@ -136,7 +147,7 @@ def picture_of(record: HeadPatchRecord, result: PatchResult, tokens: list[str]) 
     title = alt.Title(
         f"{record.capability}, {record.size} seed {record.seed}: patterns of step {record.from_step:,} in the model of"
         f" step {record.into_step:,}",
-        subtitle=f"series {record.series}; maps: rows are queries, columns the tokens that they attend to",
+        subtitle=f"series {record.series}; maps: rows are queries, columns the tokens they attend to, dark is 1",
         anchor="start",
     )
     maps = [
@@ -148,7 +159,8 @@ def picture_of(record: HeadPatchRecord, result: PatchResult, tokens: list[str]) 
         )
         for head, pair in result.maps.items()
     ]
-    chart = alt.vconcat(alt.hconcat(_heads(record), _choices(record)), *maps, title=title)
+    top = alt.hconcat(_heads(record), _choices(record))
+    chart = alt.vconcat(top, *maps, title=title).resolve_scale(color="independent")
     return chart.configure_view(stroke=None).configure_axis(grid=False)
 
 
@@ -213,7 +225,7 @@ def _map(title: str, map_LL: np.ndarray, tokens: list[str]) -> alt.Chart:
         .encode(
             x=alt.X("key:O", sort=labels, title=None, axis=alt.Axis(labelAngle=-90, labelFontSize=8)),
             y=alt.Y("query:O", sort=labels, title=None, axis=alt.Axis(labelFontSize=8)),
-            color=alt.Color("attention:Q", scale=alt.Scale(domain=[0, 1], scheme="blues"), title=None),
+            color=alt.Color("attention:Q", scale=alt.Scale(domain=[0, 1], scheme="blues"), legend=None),
         )
         .properties(width=side, height=side)
     )

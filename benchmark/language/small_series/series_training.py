@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch.nn import functional as F
 
 from architectures.families.adapter import one_line, quiet
-from benchmark.config.errors import BenchmarkError, reason, reported, unknown
+from benchmark.config.errors import BenchmarkError, reported, unknown
 from benchmark.config.files.packaged import CONFIGS, YAML, config_file
 from benchmark.config.files.yaml_text import read_yaml, to_text
 from benchmark.config.signals import go_on
@@ -34,6 +34,7 @@ from benchmark.language.checkpoint_series import OF_A_FOLDER
 from benchmark.language.language_model import without_bars
 from benchmark.language.prompts import END_OF_TEXT
 from benchmark.language.small_series.document_stream import VOCABULARY, Document, DocumentStream
+from benchmark.language.yaml_problems import problem_of
 from benchmark.training.folder.lock import training_in
 from benchmark.training.folder.sealed import read_sealed, write_sealed
 from leaderboard.paths import user_path
@@ -132,13 +133,7 @@ def load_recipe(text: str) -> SeriesRecipe:
     try:
         return SeriesRecipe.model_validate(content)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        if problem["type"] == "extra_forbidden":
-            *parents, key = map(str, problem["loc"])
-            sections = {"model": ModelSizes, "optimizer": AdamWOptions}
-            known = sections[parents[0]].model_fields if parents else SeriesRecipe.model_fields
-            raise BenchmarkError(f"{path}: {unknown('key', '.'.join([*parents, key]), known)}") from error
-        raise BenchmarkError(f"{path}: {reason(error).replace('Value error, ', '')}") from error
+        raise BenchmarkError(f"{path}: {problem_of(error, SeriesRecipe)}") from error
 
 
 def document_tokenizer() -> Any:
