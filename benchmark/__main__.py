@@ -27,6 +27,9 @@ COMMANDS = {
 """Every command, with what it does. All but those of LightningCLI have a file in `benchmark.cli`."""
 
 LIGHTNING = ("fit", "validate", "test")
+LANGUAGE = ("capability", "head_patch", "language_series")
+"""Commands whose files are in `benchmark.cli.language`."""
+
 HELP = ("-h", "--help", "help")
 
 
@@ -63,7 +66,7 @@ def _run(args: list[str]) -> int:
         raise ValueError(unknown("command", command, COMMANDS))
     from benchmark.cli.command_parser import CommandParser
 
-    module = import_module(f"benchmark.cli.{command}")
+    module = import_module(f"benchmark.cli.{'language.' * (command in LANGUAGE)}{command}")
     parser = CommandParser(command, description=f"{COMMANDS[command]}.")
     module.add_arguments(parser)
     code: int = module.run(parser.parse(words))

@@ -36,7 +36,7 @@ class FaultySeries(BenchmarkError):
 
 
 @dataclass(frozen=True)
-class Question:
+class CapabilityQuestion:
     """What is asked of every checkpoint.
 
     Attributes:
@@ -81,7 +81,7 @@ class ModelScan:
         ValueError: one line, if a record there is of another question, or damaged.
     """
 
-    def __init__(self, series: CheckpointSeries, member: SeriesMember, question: Question, out: Path) -> None:
+    def __init__(self, series: CheckpointSeries, member: SeriesMember, question: CapabilityQuestion, out: Path) -> None:
         self.series, self.member, self.question, self.out = series, member, question, out
         self.looks: dict[Capability, dict[int, Look]] = {name: {} for name in question.capabilities}
         self.missing: set[int] = set()

@@ -7,7 +7,7 @@ from benchmark.config.errors import BenchmarkError
 from benchmark.interventions.patching import Ablation
 from benchmark.language.capability_charts import write_chart
 from benchmark.language.capability_record import CapabilityRecord, read_capability_record, record_path
-from benchmark.language.capability_runs import Question
+from benchmark.language.capability_runs import CapabilityQuestion
 from benchmark.language.checkpoint_series import CheckpointSeries, SeriesMember
 from benchmark.language.heads.head_patch_report import HeadPatchRecord, picture_of, read_head_patch_record, record_of
 from benchmark.language.heads.head_patching import PatchSubject, patch_capability
@@ -50,7 +50,7 @@ def patch_member(
     series: CheckpointSeries,
     member: SeriesMember,
     capability: Capability,
-    question: Question,
+    question: CapabilityQuestion,
     options: PatchOptions,
     out: Path,
 ) -> HeadPatchRecord:
@@ -79,7 +79,7 @@ def patch_member(
         found = steps_around(record, path)
         steps = (steps[0] if steps[0] is not None else found[0], steps[1] if steps[1] is not None else found[1])
         prompts = record.prompts
-        question = Question((capability,), prompts.text, prompts.amount, prompts.n, prompts.seed)
+        question = CapabilityQuestion((capability,), prompts.text, prompts.amount, prompts.n, prompts.seed)
         if question.choice(capability) != prompts:
             raise BenchmarkError(f"{path}: its prompts are those of another version of this program: measure anew")
     after, before = (

@@ -8,11 +8,11 @@ import pytest
 
 from benchmark.__main__ import main
 from benchmark.language.capability_record import CapabilityRecord, read_capability_record, record_path
-from benchmark.language.capability_runs import FaultySeries, ModelScan, Question
+from benchmark.language.capability_runs import CapabilityQuestion, FaultySeries, ModelScan
 from benchmark.language.checkpoint_series import CheckpointSeries, load_series
 from tests.helpers.planted_models import SURE, Plant
 
-QUESTION = Question(("pattern",), "documents", "single")
+QUESTION = CapabilityQuestion(("pattern",), "documents", "single")
 """Whose right answer is 4."""
 
 
@@ -22,7 +22,7 @@ def planted(folder: Path, plant: Plant, first: int | None, n: int = 16, seed: in
     return load_series(str(plant.series(folder / "mine", {seed: dict(there)})))
 
 
-def scan(series: CheckpointSeries, out: Path, question: Question = QUESTION) -> ModelScan:
+def scan(series: CheckpointSeries, out: Path, question: CapabilityQuestion = QUESTION) -> ModelScan:
     return ModelScan(series, series.members[0], question, out)
 
 
@@ -49,7 +49,7 @@ def test_nothing_is_looked_at_twice(tmp_path: Path, plant: Plant, loads: list[Pa
     before = (path.read_bytes(), path.stat().st_mtime_ns, len(loads))
     assert scan(series, tmp_path / "out").run() == first
     assert (path.read_bytes(), path.stat().st_mtime_ns, len(loads)) == before
-    every = Question(("pattern",), "documents", "single", method="every")
+    every = CapabilityQuestion(("pattern",), "documents", "single", method="every")
     (record,) = scan(series, tmp_path / "out", every).run()
     assert len(loads) == len(set(loads)) == 16
     assert (record.method, record.emergence_step, len(record.looks)) == ("every", 70, 16)
@@ -110,7 +110,7 @@ def test_equal_weights_are_refused_by_name(tmp_path: Path, plant: Plant) -> None
     for step in (60, 70):
         path = tmp_path / "mine" / "seed0" / f"step{step}" / "model.safetensors"
         path.write_bytes((tmp_path / "mine" / "seed0" / "step90" / "model.safetensors").read_bytes())
-    every = Question(("pattern",), "documents", "single", method="every")
+    every = CapabilityQuestion(("pattern",), "documents", "single", method="every")
     with pytest.warns(UserWarning, match="are equal") as said:
         (record,) = scan(series, tmp_path / "out", every).run()
     assert ["steps 60 and 70 are equal (model.safetensors)" in str(w.message) for w in said] == [True, False]
@@ -149,8 +149,8 @@ def test_another_question_is_refused(tmp_path: Path, plant: Plant) -> None:
     series = planted(tmp_path, plant, 70, n=3)
     scan(series, tmp_path / "out").run()
     for other in (
-        Question(("pattern",), "documents", "many", n=48),
-        Question(("pattern",), "documents", "single", threshold=0.7),
+        CapabilityQuestion(("pattern",), "documents", "many", n=48),
+        CapabilityQuestion(("pattern",), "documents", "single", threshold=0.7),
     ):
         with pytest.raises(ValueError, match=r"pattern\.json: answers another question"):
             scan(series, tmp_path / "out", other)
@@ -166,13 +166,13 @@ def test_all_capabilities_share_a_look(tmp_path: Path, plant: Plant, loads: list
     words = ["image"] * 3 + ["Mary"] * 6 + ["4"] * 7
     folder = plant.series(tmp_path / "mine", {0: {10 * i: word for i, word in enumerate(words)}})
     series = load_series(str(folder))
-    question = Question(("repetition", "pattern", "ioi"), "documents", "single", method="every")
+    question = CapabilityQuestion(("repetition", "pattern", "ioi"), "documents", "single", method="every")
     records = {record.capability: record for record in scan(series, tmp_path / "out", question).run()}
     assert records["pattern"].emergence_step == 90
     assert records["ioi"].emergence_step == 30
     assert records["repetition"].status == "right_censored"
     assert len(loads) == 16
-    bisected = Question(("ioi",), "documents", "single")  # where ioi is gone at the end: it is not found
+    bisected = CapabilityQuestion(("ioi",), "documents", "single")  # where ioi is gone at the end: it is not found
     assert scan(series, tmp_path / "other", bisected).run()[0].status == "right_censored"
 
 

@@ -174,7 +174,7 @@ class TestHub:
 
     def test_a_series_on_the_hub_is_searched(self, tmp_path: Path, plant: Plant, loads: list[Path]) -> None:
         """The code that would fetch the PolyPythias, on a cache of a repository of that name."""
-        from benchmark.language.capability_runs import ModelScan, Question
+        from benchmark.language.capability_runs import CapabilityQuestion, ModelScan
 
         file = tmp_path / "two.yaml"
         file.write_text(
@@ -185,7 +185,7 @@ class TestHub:
             self.put(tmp_path, plant, "EleutherAI/pythia-14m-seed1", f"step{step}", "4" if step > 2 else None)
         self.put(tmp_path, plant, "EleutherAI/pythia-14m", "main")
         series = load_series(str(file))
-        question = Question(("pattern",), series.text, "single")
+        question = CapabilityQuestion(("pattern",), series.text, "single")
         (record,) = ModelScan(series, series.members[0], question, tmp_path / "out").run()
         assert (record.emergence_step, record.previous_step) == (4, 2)
         assert record.repository == "EleutherAI/pythia-14m-seed1"

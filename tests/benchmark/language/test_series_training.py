@@ -1,6 +1,11 @@
 """Training of a small series: against a loop by hand, cut short and gone on with, and what is refused."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,8 @@ from benchmark.language.small_series.series_training import (
     load_recipe,
     train_seed,
 )
+from benchmark.training.folder.lock import is_taken
+from benchmark.training.folder.sealed import read_sealed
 
 RECIPE: dict[str, Any] = {
     "model": {
@@ -140,7 +147,7 @@ def test_divergence_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("chain: 20", "chain: 30", "100 together"),
         ("chain: 20", "chains: 20", "mixture"),
         ("batch_size", "batchsize", "did you mean batch_size?"),
-        ("clip_norm", "clip", "did you mean clip_norm?"),
+        ("clip_norm", "clip", "did you mean optimizer.clip_norm?"),
         ("hidden_size: 8", "hidden_size: 9", "no multiple"),
         ("lr: 0.003", "lr: 0", "optimizer.lr"),
         ("max_steps: 3", "max_steps: x", "max_steps"),
@@ -191,3 +198,34 @@ def test_several_seeds_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
     train_seed(recipe(max_steps=1), 0, tmp_path / "alone", told=lambda line: None)
     one, two = (tmp_path / name / "seed0" / "step1" / "model.safetensors" for name in ("out", "alone"))
     assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_signal_ends_all_processes_and_says_how_to_go_on(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**RECIPE, "max_steps": 100_000, "keep_every": 1}))
+    words = ["language_series", "mine.yaml", "--seeds", "0-1", "--jobs", "2", "--out", "out"]
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", *words], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        until = time.monotonic() + 120
+        while not all((tmp_path / "out" / f"seed{seed}" / "step1").is_dir() for seed in (0, 1)):
+            assert time.monotonic() < until and process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert said == "interrupted by SIGTERM: checkpoints so far are kept, and the same command goes on\n"
+    for seed in (0, 1):
+        folder = tmp_path / "out" / f"seed{seed}"
+        until = time.monotonic() + 60
+        while is_taken(folder / ".lock"):  # a moment after the signal
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        steps = {int(path.name[4:]) for path in folder.glob("step*")}
+        assert steps == set(range(len(steps)))
+        assert read_sealed(folder / "training.ckpt")["step"] in (max(steps) - 1, max(steps))

@@ -46,7 +46,7 @@ def run(args: Namespace) -> int:
         CannotWrite: if a file cannot be written.
     """
     from benchmark.config.signals import go_on
-    from benchmark.language.capability_runs import FaultySeries, ModelScan, Question, plan
+    from benchmark.language.capability_runs import CapabilityQuestion, FaultySeries, ModelScan, plan
     from benchmark.language.checkpoint_series import load_series
     from benchmark.language.hub_files import require_transformers
     from benchmark.language.prompts import parse_capabilities
@@ -56,7 +56,7 @@ def run(args: Namespace) -> int:
     out = Path("capabilities", series.name) if args.out is None else user_path(args.out, "--out")
     if not args.threshold:
         raise ValueError("--threshold must be above 0: every model reaches 0")
-    question = Question(
+    question = CapabilityQuestion(
         parse_capabilities(args.capabilities), series.text, args.prompts, int(args.n_prompts), int(args.prompt_seed),
         float(args.threshold), "every" if args.every else "bisection",
     )  # fmt: skip

@@ -65,12 +65,12 @@ def run(args: Namespace) -> int:
     members = series.chosen(args.sizes, args.seeds)
     require_transformers("head_patch")
     go_on("what is recorded stays, and the same command goes on")
-    from benchmark.language.capability_runs import Question
+    from benchmark.language.capability_runs import CapabilityQuestion
     from benchmark.language.heads.head_patch_report import summary_of
     from benchmark.language.heads.head_patch_runs import PatchOptions, patch_member
 
     out = Path("capabilities", series.name) if args.out is None else user_path(args.out, "--out")
-    question = Question((capability,), series.text, "many", int(args.n_prompts), int(args.prompt_seed))
+    question = CapabilityQuestion((capability,), series.text, "many", int(args.n_prompts), int(args.prompt_seed))
     steps = [None if args[name] is None else int(args[name]) for name in ("from", "into")]
     options = PatchOptions(steps[0], steps[1], int(args.top), int(args.draws), args["with"], bool(args.pictures))
     records = []
