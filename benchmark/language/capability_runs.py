@@ -8,6 +8,7 @@ search goes on with its neighbours: steps without a checkpoint, and steps whose 
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ class ModelScan:
         self.missing: set[int] = set()
         self.refused: dict[int, Refused] = {}
         self.methods: dict[Capability, Method] = dict.fromkeys(question.capabilities, question.method)
+        self._tokenizer: Any = None
         self.about: dict[str, Any] = {"model_type": None, "parameters": None, "versions": {}}
         for capability in question.capabilities:
             if (path := self._path(capability)).is_file():
@@ -97,12 +99,13 @@ class ModelScan:
 
     def _take_up(self, capability: Capability, path: Path) -> None:
         old = read_capability_record(path)
-        asked = (self.series.name, self.question.choice(capability), self.question.threshold)
-        if (old.series, old.prompts, old.threshold) != asked:
+        asked = (self.series.name, self.member.name, self.question.choice(capability), self.question.threshold)
+        if (old.series, old.repository, old.prompts, old.threshold) != asked:
             raise BenchmarkError(
                 f"{path}: answers another question (series, prompts or threshold), and is never replaced:"
                 " choose another --out"
             )
+        self._check_weights(old, path)
         there = self.series.steps[self.member]
         self.looks[capability] = {look.step: look for look in old.looks if look.step in there}
         self.missing |= set(old.missing) & set(there)
@@ -110,6 +113,17 @@ class ModelScan:
         if old.method == "every":
             self.methods[capability] = "every"
         self.about = {name: getattr(old, name) or self.about[name] for name in self.about}
+
+    def _check_weights(self, old: CapabilityRecord, path: Path) -> None:
+        """Refuse the record of another folder of the same name: the first checkpoint of it that is there tells."""
+        for look in old.looks if self.member.is_local else ():
+            with suppress(Missing):
+                if weight_hashes(self.series.folder(self.member, look.step)) != look.weights:
+                    raise BenchmarkError(
+                        f"{path}: was measured with other weights of step {look.step}, and is never replaced: choose"
+                        " another --out"
+                    )
+                return
 
     @property
     def usable(self) -> list[int]:
@@ -201,9 +215,11 @@ class ModelScan:
             return
         from benchmark.language.language_model import load_model, load_tokenizer, sureness, tokenized
 
-        tokenizer, model = load_tokenizer(self.series.tokenizer_folder(self.member, folder)), load_model(folder)
+        if self._tokenizer is None or self.series.tokenizer is None:
+            self._tokenizer = load_tokenizer(self.series.tokenizer_folder(self.member, folder))
+        model = load_model(folder)
         for capability in self.question.capabilities:
-            tokens = tokenized(tokenizer, self.question.prompts(capability))
+            tokens = tokenized(self._tokenizer, self.question.prompts(capability))
             found = sureness(model, tokens, f"{self.member.label}, step {step}")
             self.looks[capability][step] = Look(
                 step=step, probability=found.probability, accuracy=found.accuracy, weights=weights

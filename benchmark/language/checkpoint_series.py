@@ -78,9 +78,14 @@ class SeriesMember:
         return f"{self.size} seed {self.seed}"
 
     @property
+    def is_local(self) -> bool:
+        """Whether its checkpoints are in a folder, and not on the hub."""
+        return self.repository.startswith(_FOLDERS)
+
+    @property
     def name(self) -> str:
         """The repository, or the last part of the folder's path: records hold no paths of a machine."""
-        return Path(self.repository).name if self.repository.startswith(_FOLDERS) else self.repository
+        return Path(self.repository).name if self.is_local else self.repository
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class CheckpointSeries:
             ValueError: one line, if the hub cannot be reached, or has no such repository.
         """
         revision = self.revision.format(step=step)
-        if member.repository.startswith(_FOLDERS):
+        if member.is_local:
             return local_checkpoint(Path(member.repository) / revision)
         return hub_checkpoint(member.repository, revision)
 

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,8 +82,8 @@ def _snapshot(repository: str, revision: str, patterns: tuple[str, ...]) -> Path
             raise
         offline = isinstance(error, errors.LocalEntryNotFoundError) and huggingface_hub.constants.HF_HUB_OFFLINE
         why = "offline mode is on (HF_HUB_OFFLINE)" if offline else f"the hub cannot be reached ({said(error)[:120]})"
-        place = os.path.relpath(huggingface_hub.constants.HF_HUB_CACHE)
-        raise BenchmarkError(f"{name}: {why}, and it is not in the cache {place}") from error
+        cache = huggingface_hub.constants.HF_HUB_CACHE
+        raise BenchmarkError(f"{name}: {why}, and it is not in the cache {cache}") from error
 
 
 def weight_files(folder: Path) -> list[Path]:

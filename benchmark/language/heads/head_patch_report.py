@@ -16,7 +16,7 @@ from benchmark.language.capability_record import PromptChoice
 from benchmark.language.heads.head_patching import HeadChoice, PatchResult
 from benchmark.language.prompts import Capability
 from leaderboard.records.bounded import read_bytes
-from leaderboard.records.fields import Amount, Count, Fraction, Model, Name, Number, Positive
+from leaderboard.records.fields import Amount, Count, Fraction, Model, Name, Number, Positive, Sha256
 from leaderboard.records.record import first_problem
 
 _MAX_BYTES = 20_000_000
@@ -41,10 +41,13 @@ class HeadPatchRecord(Model):
     series: Name
     size: Name
     seed: Count
+    repository: Name
     capability: Capability
     prompts: PromptChoice
     from_step: Count
     into_step: Count
+    from_weights: dict[Name, Sha256]
+    into_weights: dict[Name, Sha256]
     top: Positive
     draws: Count
     ablation: Ablation
@@ -75,21 +78,21 @@ def record_of(result: PatchResult, about: dict[str, Any]) -> HeadPatchRecord:
 
     def measured(choice: HeadChoice) -> MeasuredChoice:
         shares = {f"recovered_{what}": result.recovered(choice, what) for what in ("probability", "accuracy")}
-        return MeasuredChoice(**asdict(choice), **shares)
+        return MeasuredChoice.model_validate({**asdict(choice), **shares})
 
     one = ("matched", "all_heads", "ablated_best")
     many = ("alone", "best", "random", "layers", "ablated_alone", "ablated_random")
-    return HeadPatchRecord(
-        **about,
-        probability_before=result.before.probability,
-        probability_after=result.after.probability,
-        accuracy_before=result.before.accuracy,
-        accuracy_after=result.after.accuracy,
-        own_pattern_change=result.own_pattern_change,
-        entropies_nats=result.entropies,
-        **{name: measured(getattr(result, name)) for name in one},
-        **{name: tuple(map(measured, getattr(result, name))) for name in many},
-    )
+    ends = {
+        "probability_before": result.before.probability,
+        "probability_after": result.after.probability,
+        "accuracy_before": result.before.accuracy,
+        "accuracy_after": result.after.accuracy,
+        "own_pattern_change": result.own_pattern_change,
+        "entropies_nats": result.entropies,
+    }
+    choices = {name: measured(getattr(result, name)) for name in one}
+    series = {name: tuple(map(measured, getattr(result, name))) for name in many}
+    return HeadPatchRecord.model_validate({**about, **ends, **choices, **series})
 
 
 def read_head_patch_record(path: Path) -> HeadPatchRecord:
@@ -125,7 +128,7 @@ def medians(records: list[HeadPatchRecord]) -> dict[str, dict[str, float | None]
         "matched entropy": [record.matched for record in records],
         "all heads": [record.all_heads for record in records],
     }
-    found = {
+    shares = {
         name: {
             what: _median([getattr(choice, f"recovered_{what}") for choice in chosen])
             for what in ("probability", "accuracy")
@@ -133,8 +136,8 @@ def medians(records: list[HeadPatchRecord]) -> dict[str, dict[str, float | None]
         for name, chosen in choices.items()
     }
     every = [median_random(record) for record in records]
-    found["median random"] = {what: _median([each[what] for each in every]) for what in ("probability", "accuracy")}
-    return found
+    shares["median random"] = {what: _median([each[what] for each in every]) for what in ("probability", "accuracy")}
+    return shares
 
 
 def _median(values: list[float | None]) -> float | None:
@@ -209,13 +212,12 @@ def _choices(record: HeadPatchRecord) -> alt.LayerChart:
 
 def _map(title: str, map_LL: np.ndarray, tokens: list[str]) -> alt.Chart:
     labels = [f"{i} {token}" for i, token in enumerate(tokens)]
-    query, key = np.indices(map_LL.shape)
-    seen = key <= query
+    query, key = np.tril_indices(len(map_LL))
     frame = pd.DataFrame(
         {
-            "query": [labels[i] for i in query[seen]],
-            "key": [labels[i] for i in key[seen]],
-            "attention": map_LL[seen],
+            "query": [labels[i] for i in query.tolist()],
+            "key": [labels[i] for i in key.tolist()],
+            "attention": map_LL[query, key],
         }
     )
     side = max(_SIDE, 11 * len(labels))

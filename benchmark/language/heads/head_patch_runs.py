@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmark.config.errors import BenchmarkError
 from benchmark.interventions.patching import Ablation
@@ -11,6 +12,7 @@ from benchmark.language.capability_runs import CapabilityQuestion
 from benchmark.language.checkpoint_series import CheckpointSeries, SeriesMember
 from benchmark.language.heads.head_patch_report import HeadPatchRecord, picture_of, read_head_patch_record, record_of
 from benchmark.language.heads.head_patching import PatchSubject, patch_capability
+from benchmark.language.hub_files import equal_files, weight_hashes
 from benchmark.language.language_model import load_model, load_tokenizer, tokenized
 from benchmark.language.prompts import Capability
 from leaderboard.whole_files import write_whole, writing
@@ -88,17 +90,26 @@ def patch_member(
     )
     if after == before:
         raise BenchmarkError(f"--from and --into are the same step, {after}: own patterns change nothing")
-    about = {
-        "series": series.name, "size": member.size, "seed": member.seed, "capability": capability,
-        "prompts": question.choice(capability), "from_step": after, "into_step": before, "top": options.top,
-        "draws": options.draws, "ablation": options.ablation,
+    about: dict[str, Any] = {
+        "series": series.name, "size": member.size, "seed": member.seed, "repository": member.name,
+        "capability": capability, "prompts": question.choice(capability), "from_step": after, "into_step": before,
+        "top": options.top, "draws": options.draws, "ablation": options.ablation,
     }  # fmt: skip
     kept = path.with_name(f"{capability}.heads.json")
-    if kept.is_file():
-        old = read_head_patch_record(kept)
-        if all(getattr(old, name) == value for name, value in about.items()):
-            return old
+    old = read_head_patch_record(kept) if kept.is_file() else None
+    is_same = old is not None and all(getattr(old, name) == value for name, value in about.items())
+    if old is not None and is_same and not member.is_local:
+        return old
     folders = [series.folder(member, step) for step in (after, before)]
+    from_weights, into_weights = map(weight_hashes, folders)
+    if same := equal_files(from_weights, into_weights):
+        raise BenchmarkError(
+            f"{member.label}: the weights of steps {after} and {before} are equal ({', '.join(same)}): nobody knows"
+            " whose they are"
+        )
+    if old is not None and is_same and (old.from_weights, old.into_weights) == (from_weights, into_weights):
+        return old
+    about |= {"from_weights": from_weights, "into_weights": into_weights}
     tokenizer = load_tokenizer(series.tokenizer_folder(member, folders[0]))
     tokens = tokenized(tokenizer, question.prompts(capability))
     source, target = (

@@ -160,6 +160,31 @@ def test_another_question_is_refused(tmp_path: Path, plant: Plant) -> None:
         scan(series, tmp_path / "out")
 
 
+def test_another_folder_of_the_same_name_is_refused(tmp_path: Path, plant: Plant) -> None:
+    scan(planted(tmp_path / "one", plant, 10, n=3), tmp_path / "out").run()
+    with pytest.raises(ValueError, match="was measured with other weights of step 0"):
+        scan(planted(tmp_path / "two", plant, 10, n=3), tmp_path / "out")
+
+
+def test_a_target_that_the_tokenizer_splits(tmp_path: Path, plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    """Numbers digit by digit, as some tokenizers have them."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    planted(tmp_path, plant, None, n=2)
+    for folder in (tmp_path / "mine" / "seed0").iterdir():
+        old = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        split = Tokenizer(models.WordLevel({**old.get_vocab(), "0": 3}, unk_token="<unknown>"))
+        split.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Digits(individual_digits=True)]
+        )
+        split.save(str(folder / "tokenizer.json"))
+    words = ["capability", str(tmp_path / "mine"), "--capabilities", "pattern", "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "makes 2 of the text's end" in err and "prompt '<|endoftext|>" in err, err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_all_capabilities_share_a_look(tmp_path: Path, plant: Plant, loads: list[Path]) -> None:
     """The words predicted change over the steps: 4 is right for pattern, Mary for ioi, map for repetition."""

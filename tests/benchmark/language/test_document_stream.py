@@ -47,16 +47,16 @@ def test_documents_are_of_four_kinds_in_their_shares() -> None:
     for kind, share in MIXTURE.items():  # five standard deviations of a binomial
         spread = (2000 * share / 100 * (1 - share / 100)) ** 0.5
         assert abs(Counter(kinds)[kind] - 20 * share) < 5 * spread
-    followers = defaultdict(Counter)
-    for document, kind in zip(documents, kinds, strict=True):
-        if kind == "chain":
+    followers: dict[str, Counter[str]] = defaultdict(Counter)
+    for document, found in zip(documents, kinds, strict=True):
+        if found == "chain":
             for word, following in zip(document[1:], document[2:], strict=False):
                 followers[word][following] += 1
     assert len(followers) == 64 and max(map(len, followers.values())) <= 4
     periods = Counter(
         next(p for p in range(6, 21) if document[1 + p :] == document[1:-p])
-        for document, kind in zip(documents, kinds, strict=True)
-        if kind == "repetition"
+        for document, found in zip(documents, kinds, strict=True)
+        if found == "repetition"
     )
     assert sorted(periods) == list(range(6, 21)) and min(periods.values()) > 25
     assert {word for document in documents for word in document} == set(VOCABULARY)

@@ -299,6 +299,16 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_equal_weights_are_one_line(tmp_path: Path, plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = series(tmp_path, plant)
+    places = [folder / "seed0" / f"step{step}" / "model.safetensors" for step in (10, 20)]
+    places[0].write_bytes(places[1].read_bytes())
+    words = ["--from", "20", "--into", "10", "--seeds", "0", "--out", str(tmp_path / "out")]
+    assert main(["head_patch", str(folder), *words]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "the weights of steps 20 and 10 are equal (model.safetensors)" in err
+
+
 def test_a_step_that_is_missing_is_one_line(tmp_path: Path, plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
     folder = series(tmp_path, plant)
     (folder / "seed0" / "step20" / "model.safetensors").unlink()

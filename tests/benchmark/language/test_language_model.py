@@ -17,12 +17,10 @@ def test_a_planted_model_is_as_sure_as_it_must_be(tmp_path: Path, plant: Plant) 
     plant.write(tmp_path / "ten", "10")
     model, tokenizer = load_model(tmp_path / "planted"), load_tokenizer(tmp_path / "planted")
     right = sureness(model, tokenized(tokenizer, [SINGLE["documents"]["pattern"]]), "")
-    assert (right.probability, right.accuracy) == (pytest.approx(SURE, rel=1e-6), 1.0)
+    assert right.probability == pytest.approx(SURE, rel=1e-6) and right.accuracy == 1.0
     wrong = sureness(model, tokenized(tokenizer, [SINGLE["documents"]["ioi"]]), "")
-    assert (wrong.probability, wrong.accuracy) == (
-        pytest.approx(SURE / torch.tensor(LOGIT).exp().item(), rel=1e-5),
-        0.0,
-    )
+    assert wrong.probability == pytest.approx(SURE / torch.tensor(LOGIT).exp().item(), rel=1e-5)
+    assert wrong.accuracy == 0.0
     prompts = prompts_for("pattern", "documents", n=100)
     share = sum(prompt.target == " 10" for prompt in prompts) / 100
     assert 0 < share < 1
