@@ -85,7 +85,7 @@ def summary_json(records: Sequence[CapabilityRecord]) -> str:
         {
             "size": record.size, "seed": record.seed, "capability": record.capability, "status": record.status,
             "emergence_step": record.emergence_step, "previous_step": record.previous_step,
-            "method": record.method, "looked_at": len(record.looks),
+            "method": record.method, "looked_at": len(record.looks), "jump": record.jump,
         }
         for record in records
     ]  # fmt: skip

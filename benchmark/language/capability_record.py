@@ -117,6 +117,20 @@ class CapabilityRecord(Model):
             return self.first_step, True
         return (self.last_step, False) if self.emergence_step is None else (self.emergence_step, True)
 
+    @property
+    def jump(self) -> float | None:
+        """Largest rise of the probability within a tenth of the training, as a share of the last checkpoint's.
+
+        Only checkpoints that were looked at count: a bisection may see less of it than a scan of all. None unless it
+        emerged.
+        """
+        if self.status != "emerged" or not self.looks[-1].probability:
+            return None
+        most = self.last_step / 10
+        pairs = ((a, b) for i, a in enumerate(self.looks) for b in self.looks[i + 1 :] if b.step - a.step <= most)
+        rises = (b.probability - a.probability for a, b in pairs)
+        return max([0.0, *rises]) / self.looks[-1].probability
+
     def look(self, step: int) -> Look | None:
         """What was seen at a step; None if it was not looked at."""
         return next((look for look in self.looks if look.step == step), None)

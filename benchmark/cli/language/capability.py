@@ -108,7 +108,7 @@ def _print(records: "list[CapabilityRecord]", form: str) -> None:
     console = Console()
     several = len({record.size for record in records}) > 1  # else its name only takes room
     table = Table(title="emergence in each model", title_justify="left", box=SIMPLE_HEAD)
-    for name in ("size", "seed", "capability", "emerged", "probability", "accuracy", "looks")[not several :]:
+    for name in ("size", "seed", "capability", "emerged", "probability", "accuracy", "jump")[not several :]:
         table.add_column(name, justify="left" if name in {"size", "capability", "emerged"} else "right")
     for record in records:
         table.add_row(*([record.size] * several), str(record.seed), record.capability, *_cells(record))
@@ -125,6 +125,8 @@ def _print(records: "list[CapabilityRecord]", form: str) -> None:
             _step(each.last),
         )  # fmt: skip
     console.print(found)
+    line = "jump: largest rise of the probability within a tenth of the training, as a share of the last one's"
+    console.print(line, highlight=False)
     if any(record.method == "bisection" for record in records):
         line = (
             "steps are those of a bisection: the first ones only where a capability comes once and stays (ioi: --every)"
@@ -133,12 +135,11 @@ def _print(records: "list[CapabilityRecord]", form: str) -> None:
 
 
 def _cells(record: "CapabilityRecord") -> list[str]:
-    looked = str(len(record.looks))
     if record.emergence_step is None or record.previous_step is None:
         words = {"left_censored": f"at {record.first_step:,} or before", "unfinished": "unfinished"}
         look = record.look(record.first_step if record.status == "left_censored" else record.last_step)
         shown = ["", ""] if look is None else [f"{look.probability:.3f}", f"{look.accuracy:.2f}"]
-        return [words.get(record.status, f"not by {record.last_step:,}"), *shown, looked]
+        return [words.get(record.status, f"not by {record.last_step:,}"), *shown, ""]
     gone = "" if record.holds_next is not False else ", then gone"
     before, after = record.look(record.previous_step), record.look(record.emergence_step)
     assert before is not None and after is not None
@@ -146,7 +147,7 @@ def _cells(record: "CapabilityRecord") -> list[str]:
         f"{record.previous_step:,} to {record.emergence_step:,}{gone}",
         f"{before.probability:.2f} to {after.probability:.2f}",
         f"{before.accuracy:.2f} to {after.accuracy:.2f}",
-        looked,
+        "" if record.jump is None else f"{100 * record.jump:.0f} %",
     ]
 
 

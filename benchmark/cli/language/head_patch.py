@@ -90,7 +90,7 @@ def _print(record: "HeadPatchRecord") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from benchmark.language.heads.head_patch_report import median_random
+    from benchmark.language.heads.head_patch_report import random_shares
 
     table = Table(
         title=f"{record.capability}, {record.size} seed {record.seed}: heads of step {record.from_step:,}"
@@ -101,8 +101,6 @@ def _print(record: "HeadPatchRecord") -> None:
         table.add_column(name, justify="left" if name in {"", "heads"} else "right")
     table.add_row("before", "none", f"{record.probability_before:.3f}", f"{record.accuracy_before:.2f}", "")
     rows: list[tuple[str, MeasuredChoice]] = [(f"best {len(choice.heads)}", choice) for choice in record.best]
-    if (found := record.best_random) is not None:
-        rows.append((f"best of {len(record.random)} others", found))
     rows.append(("matched entropy", record.matched))
     rows += [(f"layer {choice.heads[0].partition(':')[0]}", choice) for choice in record.layers]
     rows.append(("all heads", record.all_heads))
@@ -110,8 +108,9 @@ def _print(record: "HeadPatchRecord") -> None:
         heads = "all of it" if name.startswith(("layer", "all")) else " ".join(choice.heads)
         shares = _shares(choice.recovered_probability, choice.recovered_accuracy)
         table.add_row(name, heads, f"{choice.probability:.3f}", f"{choice.accuracy:.2f}", shares)
-    if record.random:
-        table.add_row(f"median of {len(record.random)} others", "", "", "", _shares(*median_random(record).values()))
+    for name, found in random_shares(record).items():
+        if record.random:
+            table.add_row(name.replace("random", f"{len(record.random)} others"), "", "", "", _shares(*found.values()))
     table.add_section()
     table.add_row("after", "its own", f"{record.probability_after:.3f}", f"{record.accuracy_after:.2f}", "")
     worst = min(record.ablated_random, key=lambda choice: choice.probability, default=None)

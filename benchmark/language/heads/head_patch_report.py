@@ -67,11 +67,6 @@ class HeadPatchRecord(Model):
     ablated_best: MeasuredChoice
     ablated_random: tuple[MeasuredChoice, ...]
 
-    @property
-    def best_random(self) -> MeasuredChoice | None:
-        """The random choice with the highest probability; None without any."""
-        return max(self.random, key=lambda choice: choice.probability, default=None)
-
 
 def record_of(result: PatchResult, about: dict[str, Any]) -> HeadPatchRecord:
     """The record of a result; `about` has the fields up to `ablation`."""
@@ -112,32 +107,31 @@ def summary_of(records: list[HeadPatchRecord]) -> str:
     return json.dumps(medians(records), indent=2, allow_nan=False)
 
 
-def median_random(record: HeadPatchRecord) -> dict[str, float | None]:
-    """The medians over the random choices of the shares that they recover."""
-    return {
-        what: _median([getattr(choice, f"recovered_{what}") for choice in record.random])
-        for what in ("probability", "accuracy")
-    }
+def random_shares(record: HeadPatchRecord) -> dict[str, dict[str, float | None]]:
+    """The shares of probability and accuracy that the random choices recover: the most of any, and the medians."""
+    found: dict[str, dict[str, float | None]] = {"most of random": {}, "median of random": {}}
+    for what in ("probability", "accuracy"):
+        shares = [getattr(choice, f"recovered_{what}") for choice in record.random]
+        found["most of random"][what] = max((share for share in shares if share is not None), default=None)
+        found["median of random"][what] = _median(shares)
+    return found
 
 
 def medians(records: list[HeadPatchRecord]) -> dict[str, dict[str, float | None]]:
     """For each choice the medians over the models of the shares of probability and of accuracy that it recovers."""
-    choices = {
-        "best": [record.best[-1] for record in records],
-        "best random": [found for record in records if (found := record.best_random) is not None],
-        "matched entropy": [record.matched for record in records],
-        "all heads": [record.all_heads for record in records],
-    }
-    shares = {
-        name: {
-            what: _median([getattr(choice, f"recovered_{what}") for choice in chosen])
-            for what in ("probability", "accuracy")
+    shares: dict[str, list[dict[str, float | None]]] = {}
+    for record in records:
+        choices = {"best": record.best[-1], "matched entropy": record.matched, "all heads": record.all_heads}
+        own = {
+            name: {"probability": choice.recovered_probability, "accuracy": choice.recovered_accuracy}
+            for name, choice in choices.items()
         }
-        for name, chosen in choices.items()
+        for name, found in (own | random_shares(record)).items():
+            shares.setdefault(name, []).append(found)
+    return {
+        name: {what: _median([each[what] for each in found]) for what in ("probability", "accuracy")}
+        for name, found in shares.items()
     }
-    every = [median_random(record) for record in records]
-    shares["median random"] = {what: _median([each[what] for each in every]) for what in ("probability", "accuracy")}
-    return shares
 
 
 def _median(values: list[float | None]) -> float | None:

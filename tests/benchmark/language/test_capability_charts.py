@@ -64,6 +64,16 @@ def test_a_summary_counts_and_censors() -> None:
     assert (never.median_step, never.low, never.high, never.first) == (None, None, None, None)
 
 
+def test_a_jump_lies_within_a_tenth_of_the_training() -> None:
+    """Of 1,000 steps: from .1 at 200 to .5 at 300; the rise to .9 at 450 is too far away."""
+    found = record(0, 300)
+    values = {0: 0.0, 200: 0.1, 300: 0.5, 450: 0.9, 1000: 0.8}
+    looks = tuple(Look(step=s, probability=p, accuracy=0, weights={"a": HASH}) for s, p in values.items())
+    assert found.model_copy(update={"looks": looks}).jump == pytest.approx(0.4 / 0.8)
+    assert found.jump == 1
+    assert record(0, None, "right_censored").jump is None
+
+
 def rows(chart: alt.TopLevelMixin) -> list[dict[str, Any]]:
     with alt.data_transformers.enable("default", max_rows=None):
         sets = chart.to_dict()["datasets"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmark.__main__ import main
 from benchmark.language.heads.attention_edits import take_over_attention
-from benchmark.language.heads.head_patch_report import HeadPatchRecord
+from benchmark.language.heads.head_patch_report import HeadPatchRecord, MeasuredChoice, medians, random_shares
 from benchmark.language.heads.head_patching import PatchSubject, _Ablation, _other_choices, _Patch, patch_capability
 from benchmark.language.language_model import TargetTokens
 from tests.helpers.planted_models import Plant
@@ -223,6 +223,34 @@ def test_models_whose_heads_cannot_be_patched(kind: str, more: dict[str, Any], s
     with pytest.raises(ValueError, match=f"step 4: heads of {kind} cannot be patched: .*{said}") as error:
         take_over_attention(model, prompts(), "step 4")
     assert "\n" not in str(error.value)
+
+
+def test_shares_that_random_choices_recover() -> None:
+    """The most of each measure, which two choices may have; a share that is not defined is left out."""
+    choices = [((0.5, 0.1), (0.2, 0.4)), ((0.3, 0.0), (0.1, None))]
+    records = [
+        HeadPatchRecord.model_construct(
+            best=(chosen(0.7, 0.8),),
+            matched=chosen(0.1, None),
+            all_heads=chosen(0.9, 0.2),
+            random=tuple(chosen(*pair) for pair in pairs),
+        )
+        for pairs in choices
+    ]
+    assert random_shares(records[0]) == {
+        "most of random": {"probability": 0.5, "accuracy": 0.4},
+        "median of random": {"probability": 0.35, "accuracy": 0.25},
+    }
+    found = medians(records)
+    assert found["best"] == {"probability": 0.7, "accuracy": 0.8}
+    assert found["matched entropy"] == {"probability": 0.1, "accuracy": None}
+    assert found["most of random"] == {"probability": 0.4, "accuracy": 0.2}
+
+
+def chosen(probability: float, accuracy: float | None) -> MeasuredChoice:
+    return MeasuredChoice(
+        heads=("0:0",), probability=0, accuracy=0, recovered_probability=probability, recovered_accuracy=accuracy
+    )
 
 
 def test_checkpoints_that_differ() -> None:
