@@ -81,7 +81,8 @@ def _snapshot(repository: str, revision: str, patterns: tuple[str, ...]) -> Path
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
             raise
         offline = isinstance(error, errors.LocalEntryNotFoundError) and huggingface_hub.constants.HF_HUB_OFFLINE
-        why = "offline mode is on (HF_HUB_OFFLINE)" if offline else f"the hub cannot be reached ({said(error)[:120]})"
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        why = "offline mode is on (HF_HUB_OFFLINE)" if offline else f"the hub cannot be reached ({said(cause)[:120]})"
         cache = huggingface_hub.constants.HF_HUB_CACHE
         raise BenchmarkError(f"{name}: {why}, and it is not in the cache {cache}") from error
 

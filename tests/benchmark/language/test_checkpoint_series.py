@@ -172,6 +172,23 @@ class TestHub:
             hub_checkpoint("a/b", "step5")
         assert isinstance(error.value, Missing) == missing
 
+    def test_a_hub_that_cannot_be_reached(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import huggingface_hub
+        from huggingface_hub import constants, errors
+
+        def refuse(*args: object, **kwargs: object) -> None:
+            raise errors.LocalEntryNotFoundError("Got: x\nA long story") from ConnectionError("no route")
+
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+        with pytest.raises(ValueError) as error:
+            hub_checkpoint("a/b", "step5")
+        assert re.match(
+            r"a/b at revision step5: the hub cannot be reached \(ConnectionError: no route\), and it is not in the cache /",
+            str(error.value),
+        )
+        assert not isinstance(error.value, Missing)
+
     def test_a_series_on_the_hub_is_searched(self, tmp_path: Path, plant: Plant, loads: list[Path]) -> None:
         """The code that would fetch the PolyPythias, on a cache of a repository of that name."""
         from benchmark.language.capability_runs import CapabilityQuestion, ModelScan
