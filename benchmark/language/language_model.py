@@ -57,12 +57,8 @@ class Sureness:
     accuracy: float
 
 
-def load_model(folder: Path, attention: str | None = None) -> Any:
+def load_model(folder: Path) -> Any:
     """The causal language model of a checkpoint, on the CPU, in float32; no code but the library's runs.
-
-    Args:
-        folder: of the checkpoint.
-        attention: name of the attention implementation; the library's choice if None.
 
     Raises:
         ValueError: one line, if the library cannot load it.
@@ -72,9 +68,8 @@ def load_model(folder: Path, attention: str | None = None) -> Any:
         from transformers import AutoModelForCausalLM
 
         without_bars()
-        options = {} if attention is None else {"attn_implementation": attention}
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, **options
+            folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
         )
     return model.eval()
 

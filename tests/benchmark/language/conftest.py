@@ -23,9 +23,9 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     found: list[Path] = []
     load = language_model.load_model
 
-    def counted(folder: Path, attention: str | None = None) -> object:
+    def counted(folder: Path) -> object:
         found.append(folder)
-        return load(folder, attention)
+        return load(folder)
 
     for module in (language_model, head_patch_runs):
         monkeypatch.setattr(module, "load_model", counted)

@@ -184,7 +184,7 @@ class TestHub:
         with pytest.raises(ValueError) as error:
             hub_checkpoint("a/b", "step5")
         assert re.match(
-            r"a/b at revision step5: the hub cannot be reached \(ConnectionError: no route\), and it is not in the cache /",
+            r"a/b at revision step5: the hub cannot be reached \(ConnectionError: no route\), and it is not in the",
             str(error.value),
         )
         assert not isinstance(error.value, Missing)
