@@ -18,6 +18,9 @@ COMMANDS = {
     "patch": "Put attention patterns of one kept checkpoint into another, or take heads their own",
     "fork": "Train a run again from one of its steps on, with one cause changed",
     "figure": "Run a figure of the paper, draw it beside the published one, and judge its claims",
+    "capability": "Say when capabilities emerge in the checkpoints of language models",
+    "head_patch": "Put attention patterns of a language model after emergence into it before, and ablate them",
+    "language_series": "Train a small series of language models in which copying emerges",
     "report": "Make a page of what runs learned, and when: staircase, heads, maps over time",
     "replay": "Make the first steps of a run anew from its record, and compare",
     "speed": "Measure tokens per CPU-second and memory by length, and the speed of many seeds",
@@ -25,6 +28,9 @@ COMMANDS = {
 """Every command, with what it does. All but those of LightningCLI have a file in `benchmark.cli`."""
 
 LIGHTNING = ("fit", "validate", "test")
+LANGUAGE = ("capability", "head_patch", "language_series")
+"""Commands whose files are in `benchmark.cli.language`."""
+
 HELP = ("-h", "--help", "help")
 
 
@@ -61,7 +67,7 @@ def _run(args: list[str]) -> int:
         raise ValueError(unknown("command", command, COMMANDS))
     from benchmark.cli.command_parser import CommandParser
 
-    module = import_module(f"benchmark.cli.{command}")
+    module = import_module(f"benchmark.cli.{'language.' * (command in LANGUAGE)}{command}")
     parser = CommandParser(command, description=f"{COMMANDS[command]}.")
     module.add_arguments(parser)
     code: int = module.run(parser.parse(words))
@@ -70,7 +76,8 @@ def _run(args: list[str]) -> int:
 
 def _overview() -> str:
     """All commands, a line each."""
-    lines = [f"  {name:10}{summary}" for name, summary in COMMANDS.items()]
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:{width}}{summary}" for name, summary in COMMANDS.items()]
     usage = ["usage: python -m benchmark COMMAND [...]", "", "commands:", *lines, ""]
     return "\n".join([*usage, "python -m benchmark COMMAND --help lists the options of a command."])
 

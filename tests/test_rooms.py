@@ -22,15 +22,7 @@ FORBIDDEN = {
     "leaderboard": {"architectures", "benchmark", "datamodules", "lightning", "pytorch_lightning", "tests", "torch"},
 }
 FLOORS = (
-    "metrics",
-    "probes",
-    "config",
-    "training",
-    "interventions",
-    "sweeps",
-    "contract",
-    "speed",
-    "report",
+    *("metrics", "probes", "config", "training", "interventions", "language", "sweeps", "contract", "speed", "report"),
     "figures",
     "cli",
 )

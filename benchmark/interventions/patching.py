@@ -104,7 +104,7 @@ def patch_heads(source: Subject, target: Subject, top: int) -> Effects:
 
     def patched(heads: Sequence[Head], tokens_BN: Tensor) -> ExitStack:
         maps = maps_of(tokens_BN)
-        edits = {layer: partial(_given, maps[layer], chosen) for layer, chosen in _by_layer(heads).items()}
+        edits = {layer: partial(given_pattern, maps[layer], chosen) for layer, chosen in heads_by_layer(heads).items()}
         return _edited(target, edits)
 
     patches = {head_text(head): head for head in target.heads}
@@ -150,8 +150,8 @@ def ablate(subject: Subject, heads: Sequence[Head], kind: Ablation) -> Effects:
 
     def ablated(chosen: Sequence[Head], tokens_BN: Tensor) -> ExitStack:
         edits: dict[int, Edit] = {}
-        for layer, own in _by_layer(chosen).items():
-            edits[layer] = partial(_meaned, outputs[layer], own) if kind == "mean" else partial(_evened, own)
+        for layer, own in heads_by_layer(chosen).items():
+            edits[layer] = partial(mean_output, outputs[layer], own) if kind == "mean" else partial(even_pattern, own)
         return _edited(subject, edits)
 
     alone = measure.effects([((head_text(head),), partial(ablated, [head])) for head in heads])
@@ -190,7 +190,7 @@ def _maps_of(source: Subject) -> Callable[[Tensor], dict[int, Tensor]]:
     def of(tokens_BN: Tensor) -> dict[int, Tensor]:
         if not (last and last[0] is tokens_BN):
             last[:] = [tokens_BN]
-            with _edited(source, {layer: partial(_noted, maps, layer) for layer in source.attentions}):
+            with _edited(source, {layer: partial(noted_pattern, maps, layer) for layer in source.attentions}):
                 source.logits(tokens_BN)
         return maps
 
@@ -212,33 +212,33 @@ def _mean_outputs(subject: Subject) -> dict[int, Tensor]:
     return {layer: total / subject.n_sequences for layer, total in sums.items()}
 
 
-def _noted(maps: dict[int, Tensor], layer: int, p_BHLL: Tensor, v_BHLK: Tensor) -> Tensor:
+def noted_pattern(maps: dict[int, Tensor], layer: int, p_BHLL: Tensor, v_BHLK: Tensor) -> Tensor:
     maps[layer] = p_BHLL
     return p_BHLL @ v_BHLK
 
 
-def _given(given_BHLL: Tensor, heads: list[int], p_BHLL: Tensor, v_BHLK: Tensor) -> Tensor:
+def given_pattern(given_BHLL: Tensor, heads: list[int], p_BHLL: Tensor, v_BHLK: Tensor) -> Tensor:
     """Outputs with the given probabilities in these heads."""
     p_BHLL = p_BHLL.clone()
     p_BHLL[:, heads] = given_BHLL[:, heads].to(p_BHLL.dtype)
     return p_BHLL @ v_BHLK
 
 
-def _evened(heads: list[int], p_BHLL: Tensor, v_BHLK: Tensor) -> Tensor:
+def even_pattern(heads: list[int], p_BHLL: Tensor, v_BHLK: Tensor) -> Tensor:
     """Outputs where these heads attend to every position up to the query alike."""
     length = p_BHLL.shape[-1]
     even_LL = torch.ones(length, length).tril() / torch.arange(1, length + 1)[:, None]
-    return _given(even_LL.expand_as(p_BHLL), heads, p_BHLL, v_BHLK)
+    return given_pattern(even_LL.expand_as(p_BHLL), heads, p_BHLL, v_BHLK)
 
 
-def _meaned(mean_HLK: Tensor, heads: list[int], p_BHLL: Tensor, v_BHLK: Tensor) -> Tensor:
+def mean_output(mean_HLK: Tensor, heads: list[int], p_BHLL: Tensor, v_BHLK: Tensor) -> Tensor:
     """Outputs where these heads have their mean output."""
     y_BHLK = p_BHLL @ v_BHLK
     y_BHLK[:, heads] = mean_HLK[heads]
     return y_BHLK
 
 
-def _by_layer(heads: Sequence[Head]) -> dict[int, list[int]]:
+def heads_by_layer(heads: Sequence[Head]) -> dict[int, list[int]]:
     layers: dict[int, list[int]] = {}
     for layer, head in heads:
         layers.setdefault(layer, []).append(head)

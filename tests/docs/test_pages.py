@@ -66,14 +66,19 @@ def test_files_that_are_named_are_there(page: str, repository: Path) -> None:
 
 @pytest.mark.parametrize("block", of_language("yaml"), ids=str)
 def test_yaml_can_be_read(block: Block, tmp_path: Path) -> None:
-    """A suite as a suite, anything else as the configuration of a run."""
+    """A suite as a suite, a series as a series, anything else as the configuration of a run."""
     from benchmark.config.files.suite import load_suite
     from benchmark.config.parser import parse
+    from benchmark.language.checkpoint_series import load_series
 
     content = yaml.safe_load(block.text)
     if "cells" in content:
         (tmp_path / "mine.yaml").write_text(block.text)
         assert load_suite(str(tmp_path / "mine.yaml"))[1].cells
+        return
+    if "repository" in content:
+        (tmp_path / "mine.yaml").write_text(block.text)
+        assert load_series(str(tmp_path / "mine.yaml")).members
         return
     if content.get("model") == "my_model":  # of the package that the page has the reader write
         content["model"] = "transformer"

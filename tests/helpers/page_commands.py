@@ -182,6 +182,34 @@ def report(words: list[str], place: Place) -> None:
     benchmark_command("--no_pictures")(words, place)
 
 
+def language_series(words: list[str], place: Place) -> None:
+    """Two steps of a narrow model, each with a checkpoint, for one seed."""
+    from benchmark.config.files.packaged import CONFIGS
+
+    content = yaml.safe_load((CONFIGS / "language" / f"{words[4]}.yaml").read_text())
+    content |= {"batch_size": 1, "max_steps": 2, "keep_every": 1}
+    content["model"] |= {"hidden_size": 16, "intermediate_size": 16}
+    (place.folder / f"{words[4]}.yaml").write_text(yaml.safe_dump(content))
+    own = ["language_series", f"{words[4]}.yaml", "--seeds", "0", "--out", words[words.index("--out") + 1]]
+    assert ended(benchmark, own) == 0
+
+
+def capability(words: list[str], place: Place) -> None:
+    """Few prompts, no charts; a series on the hub is planned only."""
+    few = ["--n_prompts", "2", "--no_pictures"]
+    assert ended(benchmark, [*words[3:], *few]) == 0
+
+
+def head_patch(words: list[str], place: Place) -> None:
+    """At steps 1 and 2 of the series that the page has trained, where nothing has emerged."""
+    own = list(words[3:])
+    for option in ("--from", "--into"):
+        if option in own:
+            del own[own.index(option) : own.index(option) + 2]
+    few = ["--from", "2", "--into", "1", "--n_prompts", "2", "--draws", "2", "--no_pictures"]
+    assert ended(benchmark, [*own, *few]) == 0
+
+
 def new(words: list[str], place: Place) -> None:
     from benchmark.contract import scaffold
 
@@ -349,6 +377,9 @@ KINDS = {
     "python -m benchmark replay": Kind(benchmark_command()),
     "python -m benchmark patch": Kind(of_kept_steps, "at the steps of a run of one step"),
     "python -m benchmark fork": Kind(of_kept_steps, "at the beginning of a run of one step, with one twin"),
+    "python -m benchmark language_series": Kind(language_series, "two steps of a narrow model, one seed"),
+    "python -m benchmark capability": Kind(capability, "two prompts, without charts, on the series of two steps"),
+    "python -m benchmark head_patch": Kind(head_patch, "two prompts, at steps 1 and 2, where nothing has emerged"),
     "python -m benchmark list": Kind(benchmark_command()),
     "python -m benchmark --help": Kind(benchmark_command()),
     "emergence-benchmark --help": Kind(lambda words, place: benchmark_command()(["python", "-m", *words], place)),

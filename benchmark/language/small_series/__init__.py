@@ -1,0 +1,1 @@
+"""A small series of language models in which copying emerges, for anyone to train."""
