@@ -35,9 +35,14 @@ def files(folder: Path, *patterns: str) -> set[str]:
 
 def test_everything_that_is_found_by_name_is_in_it(installed: Path, repository: Path) -> None:
     assert {path.name for path in installed.iterdir()} == set(ROOMS)
-    assert files(installed / "benchmark" / "_configs", "*") - {"arch", "figures", "suites", "task", "tuning"} == files(
-        repository / "configs", "*.yaml"
-    )
+    assert files(installed / "benchmark" / "_configs", "*") - {
+        "arch",
+        "figures",
+        "pretraining",
+        "suites",
+        "task",
+        "tuning",
+    } == files(repository / "configs", "*.yaml")
     results = ("record.json", "curves.parquet", "entry.yaml")
     assert files(installed / "leaderboard" / "results", *results) == files(
         repository / "leaderboard" / "results", *results

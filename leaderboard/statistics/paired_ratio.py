@@ -95,9 +95,8 @@ def paired_ratio(pairs: Sequence[Known], level: float = 0.95) -> PairedRatio:
             raise ValueError(f"a ratio must lie between two numbers in order, got {least} and {most}")
     lows, highs = (_walsh([_log(pair[end]) for pair in pairs]) for end in (0, 1))
     rank = critical_rank(len(pairs), level)
-    ends = (-inf, inf) if rank is None else (lows[rank], highs[len(highs) - 1 - rank])
-    least, most, low, high = (exp(x) if isfinite(x) else None for x in (median(lows), median(highs), *ends))
-    return PairedRatio(least, most, low, high, len(pairs))
+    low, high = (-inf, inf) if rank is None else (lows[rank], highs[len(highs) - 1 - rank])
+    return PairedRatio(_exp(median(lows)), _exp(median(highs)), _exp(low), _exp(high), len(pairs))
 
 
 def critical_rank(n: int, level: float) -> int | None:
@@ -184,6 +183,10 @@ def _walsh(logs: Sequence[float]) -> list[float]:
 
 def _log(ratio: float) -> float:
     return log(ratio) if 0 < ratio < inf else -inf if ratio == 0 else inf
+
+
+def _exp(x: float) -> float | None:
+    return exp(x) if isfinite(x) else None
 
 
 def _seeds(record: Record) -> tuple[int, ...]:
