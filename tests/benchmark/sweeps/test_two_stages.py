@@ -1,5 +1,6 @@
 """The plan of figure 13: what it runs, that all of it can be built, and a small experiment from end to end."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,13 @@ def test_first_and_second_stages_fit_each_other() -> None:
         which: {entry.cell: entry.identity for entry in make_plan((0,), suite=suite, models=["transformer"]).entries}
         for which, suite in (("first", stages.first), ("second", stages.second))
     }
-    vocabulary = {"dyck": lambda c: 2 * c["n_types"], "bigram": lambda c: c["n_symbols"]}
-    vocabulary |= {"nca": lambda c: c["n_symbols"] or c["n_colors"], "copy": lambda c: c["n_symbols"]}
-    vocabulary |= {"ca": lambda c: c["n_colors"]}
+    vocabulary: dict[str, Callable[[dict[str, Any]], int]] = {
+        "dyck": lambda options: 2 * options["n_types"],
+        "bigram": lambda options: options["n_symbols"],
+        "nca": lambda options: options["n_symbols"] or options["n_colors"],
+        "copy": lambda options: options["n_symbols"],
+        "ca": lambda options: options["n_colors"],
+    }
     used = set()
     for arm in arms_of(stages):
         if arm.first is None:
@@ -51,12 +56,10 @@ def test_first_and_second_stages_fit_each_other() -> None:
         used.add(arm.first)
         assert first.architecture == second.architecture
         assert (second.architecture.config["positions"] == "rotary") == ("positions" in stages.cells[arm.cell].lacks)
-        sizes = [vocabulary[task.name](task.config) for task in (first.task, second.task)]  # type: ignore[no-untyped-call]
+        configs: list[dict[str, Any]] = [dict(identity.task.config) for identity in (first, second)]
+        sizes = [vocabulary[x.task.name](config) for x, config in zip((first, second), configs, strict=True)]
         assert sizes[0] == sizes[1]
-        lengths = [
-            config.get("n_tokens") or config["state_size"] * config["n_states"]
-            for config in (first.task.config, second.task.config)
-        ]
+        lengths = [config.get("n_tokens") or config["state_size"] * config["n_states"] for config in configs]
         assert lengths == [32, 32]
         assert not first.protocol.stop_when_solved
     assert used == plans["first"].keys() and stages.cells.keys() == plans["second"].keys()
