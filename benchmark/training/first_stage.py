@@ -6,6 +6,7 @@ optimizer and the schedule are fresh.
 
 import hashlib
 import re
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from benchmark.training.folder.layout import CONFIG, RECORD, finished_record, ke
 from datamodules import Stream
 from leaderboard.records.record import Record, RecordedFirstStage, read_record
 from leaderboard.whole_files import write_whole
+
+FREE = ("positions", "embedding_std", "backend")
+"""Options of a model in which it may differ from its source: the weights mean the same all the same."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,9 @@ def with_first_stage(config: RunConfig) -> tuple[RunConfig, dict[int, Source]]:
 def take_over(model: SequenceModel, config: RunConfig, source: Source, init_seed: int) -> None:
     """Put the parts that a run takes into its fresh model, to the last bit, without a draw from torch's generator.
 
+    Warns where the two models have other options: with another number of heads, weights of the same shapes mean
+    something else.
+
     Args:
         model: freshly initialised.
         config: of the run.
@@ -137,6 +144,10 @@ def take_over(model: SequenceModel, config: RunConfig, source: Source, init_seed
         raise BenchmarkError(f"--init_from: {error}") from error
     if missing := [part for part in config.init_parts or () if part not in parts.values()]:
         raise BenchmarkError(f"--init_parts {missing[0]}: this {type(model).__name__} has no such weights")
+    for name, value in source.record.architecture.config.items():
+        here = config.model.options.get(name, value)
+        if name not in FREE and (list(here) if isinstance(here, tuple) else here) != value:
+            warnings.warn(f"{where}: model.{name} is {value} there and {here} here", stacklevel=2)
     theirs, ours = source.weights(), model.state_dict()
     wanted = [name for name, part in parts.items() if part in config.taken]
     in_blocks = [{name for name in x if name.startswith("blocks.")} for x in (theirs, ours)]
@@ -146,21 +157,27 @@ def take_over(model: SequenceModel, config: RunConfig, source: Source, init_seed
     for name in wanted:
         if name not in theirs:
             raise BenchmarkError(f"{where}: has no {name}: leave {parts[name]} out of --init_parts")
-        there, here = theirs[name], ours[name]
-        if there.shape != here.shape:
+        x, own = theirs[name], ours[name]
+        if x.shape != own.shape:
             raise BenchmarkError(
-                f"{where}: {name} is {_shape(there)} there and {_shape(here)} here: leave {parts[name]} out of"
+                f"{where}: {name} is {_shape(x)} there and {_shape(own)} here: leave {parts[name]} out of"
                 " --init_parts, or make the two alike"
             )
-        if torch.promote_types(there.dtype, here.dtype) != here.dtype:
-            raise BenchmarkError(f"{where}: holds weights of {there.dtype}, which would be rounded to {here.dtype}")
-        here.copy_(permuted(there, name, init_seed) if config.init_permuted else there)
+        if torch.promote_types(x.dtype, own.dtype) != own.dtype:
+            raise BenchmarkError(f"{where}: holds weights of {x.dtype}, which would be rounded to {own.dtype}")
+        own.copy_(permuted(x, name, init_seed) if config.init_permuted else x)
 
 
 def permuted(x: Tensor, name: str, seed: int) -> Tensor:
-    """A tensor with its entries in an order that its name and a seed draw, the same on every machine."""
-    order = Stream("init_permuted", 1, name, seed).words(torch.arange(x.numel())).argsort()
-    return x.flatten()[order].view(x.shape)
+    """A tensor with its entries in an order that its name and a seed draw, the same on every machine.
+
+    Zeros stay where they are: above the diagonal of a causal matrix no weight would count.
+    """
+    there = x != 0
+    order = Stream("init_permuted", 1, name, seed).words(torch.arange(int(there.sum()))).argsort()
+    moved = x.clone()
+    moved[there] = x[there][order]
+    return moved
 
 
 def note_first_stage(folder: Path, config: RunConfig) -> None:

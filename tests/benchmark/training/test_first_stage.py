@@ -1,6 +1,7 @@
 """A run takes exactly what it asks for from another one, and is that of its seeds alone in everything else."""
 
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,11 @@ def test_permuted_tensors_keep_their_entries_and_nothing_else(source: Path, tmp_
     assert torch.equal(ours["head.weight"], state(of(tmp_path, seed=1))["head.weight"])
     words = [splitmix64.word(("init_permuted", 1, "x", 0), i) for i in range(6)]
     order = sorted(range(6), key=lambda i: (words[i] + 2**63) % 2**64)  # as two's complement: the same on any machine
-    assert permuted(torch.arange(6).view(2, 3), "x", 0).flatten().tolist() == order
+    assert permuted(torch.arange(1, 7).view(2, 3), "x", 0).flatten().tolist() == [1 + i for i in order]
+    causal = torch.arange(1.0, 10).view(3, 3).tril()
+    moved = permuted(causal, "x", 0)
+    assert torch.equal(moved, moved.tril()) and not torch.equal(moved, causal)
+    assert torch.equal(moved.flatten().sort().values, causal.flatten().sort().values)
 
 
 @pytest.mark.train
@@ -247,10 +252,26 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("options", "line"), MISTAKES, ids=range(len(MISTAKES)))
 def test_a_mistake_is_one_line(options: dict[str, Any], line: str, source: Path, tmp_path: Path) -> None:
     given = {"init_from": str(source) + options.pop("at", ""), **options}
-    with pytest.raises(ValueError) as error:
+    with warnings.catch_warnings(), pytest.raises(ValueError) as error:
+        warnings.simplefilter("ignore")  # that the models have other options
         of(tmp_path, **given)
     assert line in str(error.value) and "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.train
+def test_other_options_with_the_same_shapes_are_told(source: Path, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"model.n_heads is 2 there and 4 here") as caught:
+        of(tmp_path, init_from=str(source), **model(n_heads=4))
+    assert len(caught) == 1
+    of(tmp_path, init_from=str(source), **model(positions="none", embedding_std=0.5))
+
+
+@pytest.mark.train
+def test_weights_that_would_be_rounded_are_refused(tmp_path: Path) -> None:
+    wide = fitted(tmp_path, name="wide", trainer=CONTENT["trainer"] | {"precision": "64-true"})
+    with pytest.raises(ValueError, match="holds weights of torch.float64, which would be rounded to torch.float32"):
+        of(tmp_path, init_from=str(folder_of(wide)))
 
 
 @pytest.mark.train
