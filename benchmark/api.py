@@ -280,7 +280,7 @@ def sweep(
         progress: show a live table, in a terminal or a notebook.
         model_options, data_options: of every run, as for `configure`.
         settings: `optimizer`, `protocol` and `trainer`, as mappings of their options, `metrics`, `probes`,
-            `attention_bias` and `attention_bias_steps`, for every run.
+            `attention_bias`, `attention_bias_steps`, `init_from`, `init_parts` and `init_permuted`, for every run.
 
     Raises:
         BenchmarkError: one line, for a mistake in the arguments or a file; nothing is begun then.
@@ -319,7 +319,7 @@ def sweep(
 
 def _options_of_all(given: Mapping[str, Any]) -> dict[str, Any]:
     """Options of every run of a sweep; a name that is none of theirs is a ValueError of one line."""
-    alone = ("metrics", "probes", "attention_bias", "attention_bias_steps")
+    alone = ("metrics", "probes", "attention_bias", "attention_bias_steps", "init_from", "init_parts", "init_permuted")
     known = ("optimizer", "protocol", "trainer", *alone)
     for name in given.keys() - {"model", "data", *known}:
         arguments = [*inspect.signature(sweep).parameters, *known]

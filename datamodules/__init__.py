@@ -9,8 +9,11 @@ from pkgutil import iter_modules
 
 from datamodules.automata import cellular_automata
 from datamodules.automata.cellular_automata import CellularAutomata
+from datamodules.automata.neural_automata import NeuralAutomata
+from datamodules.bigram import BigramChain
 from datamodules.copy import Copying
 from datamodules.data_module import Rows, TaskDataModule
+from datamodules.dyck import ShuffleDyck
 from datamodules.linear_map import LinearMap, dense_copy_loss_nats
 from datamodules.registry import TASKS, register_task
 from datamodules.states import States
@@ -21,10 +24,13 @@ from datamodules.task_ensemble import TaskEnsemble
 __all__ = [
     "SPLITS",
     "TASKS",
+    "BigramChain",
     "CellularAutomata",
     "Copying",
     "LinearMap",
+    "NeuralAutomata",
     "Rows",
+    "ShuffleDyck",
     "Split",
     "States",
     "Stream",

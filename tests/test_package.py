@@ -39,6 +39,7 @@ def test_everything_that_is_found_by_name_is_in_it(installed: Path, repository: 
         "arch",
         "figures",
         "language",
+        "pretraining",
         "suites",
         "task",
         "tuning",

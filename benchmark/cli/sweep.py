@@ -23,6 +23,12 @@ PARTS = {
 }
 """Parts of a configuration whose options hold for all runs; `fit --help` and `fit --model.help NAME` list them."""
 
+FILLED, SET = (
+    ("metrics", "probes", "init_parts", "init_permuted"),
+    ("attention_bias", "attention_bias_steps", "init_from"),
+)
+"""Options of one run that hold for all, given where they are not empty, and where they are not null."""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add what to run, where to keep it, and what runs it."""
@@ -50,6 +56,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--probes", type=str, default="", help="as for fit: probes, with commas between")
     parser.add_argument("--attention_bias", type=float | None, default=None, help="as for fit: an intervention")
     parser.add_argument("--attention_bias_steps", type=str | None, default=None, help="as for fit: FIRST:END")
+    parser.add_argument(
+        "--init_from", type=str | None, default=None, help="as for fit: of FOLDER/seedK, each seed takes its own"
+    )
+    parser.add_argument("--init_parts", type=str, default="", help="as for fit: with commas between")
+    parser.add_argument("--init_permuted", type=bool, default=False, help="as for fit: a control")
     parser.add_argument("--out", type=str, default="runs", help="folder of all runs: OUT/suite/cell/architecture/seedK")
     parser.add_argument("--engine", type=Literal["local", "ray"], default="local", help="where the runs go")
     parser.add_argument(
@@ -75,8 +86,8 @@ def run(args: Namespace) -> int:
         grid=parse_grid(args.grid or ()),
         max_steps=None if args.max_steps is None else int(args.max_steps),  # YAML knows no restricted numbers
         out=user_path(args.out, "--out"),
-        options={part: args[part] for part in (*PARTS, "metrics", "probes") if args[part]}
-        | {name: args[name] for name in ("attention_bias", "attention_bias_steps") if args[name] is not None},
+        options={name: args[name] for name in (*PARTS, *FILLED) if args[name]}
+        | {name: args[name] for name in SET if args[name] is not None},
         engine=args.engine,
         jobs=args.jobs,
         address=args.address,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from architectures import SequenceModel
+from architectures.weight_parts import WEIGHT_PARTS
 from benchmark.config.errors import unknown
 from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.seeds import LARGEST, parse_seeds
@@ -19,7 +20,7 @@ from benchmark.metrics.registry import BASIC, METRICS
 from benchmark.probes.registry import PROBES
 from datamodules import TaskDataModule
 from leaderboard.paths import user_path
-from leaderboard.records.record import Intervention, RecordedBias, RecordedFork, Seeds
+from leaderboard.records.record import Intervention, RecordedBias, RecordedFirstStage, RecordedFork, Seeds
 
 MOST_BYTES = 200
 """Of the name of a run: it is a folder's, which file systems limit to 255, and other names are made of it."""
@@ -29,10 +30,13 @@ FROM_TASK = ("vocab_size", "seq_len")
 """Arguments of a model that its task gives it."""
 
 PARTS = ("model", "data", "optimizer", "protocol", "trainer")
+DEFAULT_TAKEN = ("attention", "mlp", "norms")
+"""Parts that a run takes over from another one where none are named: its blocks."""
+
 PRECISION_NAMES = {"16": "16-mixed", "32": "32-true", "64": "64-true", "bf16": "bf16-mixed"}
 """Lightning's short names of precisions, and what they mean."""
 
-OF_ONE_RUN = ("seed", "seeds", "out", "name", "suite", "cell")
+OF_ONE_RUN = ("seed", "seeds", "out", "name", "suite", "cell", "first_stage")
 """Options that a sweep sets for each run."""
 
 
@@ -102,6 +106,10 @@ class RunConfig:
         attention_bias: Intervention: add so many times the task's attention pattern to the logits of every head.
         attention_bias_steps: Steps of it, FIRST:END, the last one not included; by default the whole run.
         forked: Of a run that `fork` made: from what. Not for other runs.
+        init_from: Run whose weights to begin with, as FOLDER or FOLDER@STEP; of FOLDER/seedK, each seed takes its own.
+        init_parts: Parts of its model to take, with commas between or as a list; by default attention,mlp,norms.
+        init_permuted: Permute the entries of every tensor that is taken: a control.
+        first_stage: Of a run with init_from: what was taken, as fit writes it. Not for other runs.
         suite: Suite that the record names.
         cell: Cell of a suite that the record names.
 
@@ -132,6 +140,10 @@ class RunConfig:
     attention_bias: float | None = None
     attention_bias_steps: str | None = None
     forked: str | None = None
+    init_from: str | None = None
+    init_parts: list[str] | str | None = None
+    init_permuted: bool = False
+    first_stage: str | None = None
     suite: str | None = None
     cell: str | None = None
 
@@ -148,6 +160,8 @@ class RunConfig:
         self._check_kept()
         self._take_names("metrics", "metric", METRICS)
         self._take_names("probes", "probe", PROBES)
+        self._take_names("init_parts", "part", dict.fromkeys(WEIGHT_PARTS))
+        self._check_init()
         if self.seeds is not None and self.seed:
             raise ValueError("--seed and --seeds exclude each other")
         if self.precision in {"16", "16-mixed"} or (self.seeds is not None and self.precision == "16-true"):
@@ -179,6 +193,18 @@ class RunConfig:
         if self.keep_resumable and self.seeds is not None:
             raise ValueError("--keep_resumable is for a run of one seed: give --seed in the place of --seeds")
 
+    def _check_init(self) -> None:
+        for name in ("init_parts", "init_permuted"):
+            if self.init_from is None and getattr(self, name):
+                raise ValueError(f"--{name} is for --init_from, which is not given")
+        if self.init_from is not None:
+            object.__setattr__(self, "init_from", str(user_path(self.init_from, "--init_from")))
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """The parts of a model that `init_from` takes, in the order of `WEIGHT_PARTS`."""
+        return tuple(part for part in WEIGHT_PARTS if part in (self.init_parts or DEFAULT_TAKEN))
+
     def _check_texts(self) -> None:
         require_names(vars(self))
         if self.name is not None and not re.fullmatch(r"[\w.+=-]*\w[\w.+=-]*", self.name):
@@ -202,19 +228,32 @@ class RunConfig:
 
     @property
     def intervention(self) -> Intervention | None:
-        """What an experiment changes of the run; None for a run as it is.
+        """What an experiment changes of the run, of many seeds of the first; None for a run as it is.
 
         Raises:
             ValueError: one line, if it is not written as it should be.
         """
         if self.attention_bias is None and self.attention_bias_steps is not None:
             raise ValueError("--attention_bias_steps is for --attention_bias, which is not given")
-        if self.attention_bias is None and self.forked is None:
+        if self.attention_bias is None and self.forked is None and self.first_stage is None:
             return None
         return Intervention(
             attention_bias=None if self.attention_bias is None else self._bias(self.attention_bias),
             fork=None if self.forked is None else parse_fork(self.forked),
+            first_stage=None if self.first_stage is None else self.first_stages[0],
         )
+
+    @property
+    def first_stages(self) -> list[RecordedFirstStage]:
+        """What each of the seeds took from another run; none where nothing is known of it.
+
+        Raises:
+            ValueError: one line, if it is not written as `fit` writes it.
+        """
+        found = [] if self.first_stage is None else parse_first_stages(self.first_stage)
+        if found and len(found) != len(self.numbers):
+            raise ValueError(f"--first_stage tells of {len(found)} seeds, the run has {len(self.numbers)}")
+        return found
 
     def _bias(self, strength: float) -> RecordedBias:
         if not math.isfinite(strength):
@@ -242,7 +281,9 @@ class RunConfig:
 
     def of_seed(self, seed: int) -> "RunConfig":
         """The configuration of one of the seeds alone."""
-        return replace(self, seed=seed, seeds=None)
+        stages = self.first_stages
+        own = first_stages_text([stages[self.numbers.index(seed)]]) if stages and self.seeds is not None else None
+        return replace(self, seed=seed, seeds=None, first_stage=own or self.first_stage)
 
     def with_options(self, values: Mapping[str, Any]) -> "RunConfig":
         """Other values for options of the parts, like ``data.n_nonzero``, as they would be parsed.
@@ -261,9 +302,14 @@ class RunConfig:
 
 def intervention_options(intervention: Intervention | None) -> dict[str, Any]:
     """The options of `RunConfig` that say what an experiment changed of a run, from its record."""
-    bias, fork = (None, None) if intervention is None else (intervention.attention_bias, intervention.fork)
-    biased = {} if bias is None else {"attention_bias": bias.strength, "attention_bias_steps": bias.steps}
-    return biased if fork is None else {**biased, "forked": fork_text(fork)}
+    if intervention is None:
+        return {}
+    bias, fork, stage = intervention.attention_bias, intervention.fork, intervention.first_stage
+    return {
+        **({} if bias is None else {"attention_bias": bias.strength, "attention_bias_steps": bias.steps}),
+        **({} if fork is None else {"forked": fork_text(fork)}),
+        **({} if stage is None else {"first_stage": first_stages_text([stage])}),
+    }
 
 
 def fork_text(fork: RecordedFork) -> str:
@@ -281,6 +327,36 @@ def parse_fork(text: str) -> RecordedFork:
     if found is None:
         raise ValueError(f"--forked is written by python -m benchmark fork, not by hand; got {text!r}")
     return RecordedFork(parent=found[1], step=int(found[2]), changes=tuple(found[3].split()))
+
+
+def first_stages_text(stages: Iterable[RecordedFirstStage]) -> str:
+    """What each of the seeds took, as `parse_first_stages` reads it: SOURCE@STEP TOKENS PARTS, with "; " between."""
+    words = ([f"{x.source}@{x.step}", str(x.tokens), ",".join(x.parts), *(["permuted"] * x.permuted)] for x in stages)
+    return "; ".join(" ".join(each) for each in words)
+
+
+def parse_first_stages(text: str) -> list[RecordedFirstStage]:
+    """What `first_stages_text` wrote.
+
+    Raises:
+        ValueError: one line, if it did not.
+    """
+    found = []
+    for part in text.split("; "):
+        words = re.fullmatch(r"([0-9a-f]{64})@(\d{1,18}) (\d{1,18}) ([a-z,]+)( permuted)?", part)
+        if words is None or not {*words[4].split(",")} <= {*WEIGHT_PARTS}:
+            raise ValueError(f"--first_stage is written by fit with --init_from, not by hand; got {text!r}")
+        source, step, tokens, parts, permuted = words.groups()
+        found.append(
+            RecordedFirstStage(
+                source=source,
+                step=int(step),
+                tokens=int(tokens),
+                parts=tuple(parts.split(",")),
+                permuted=bool(permuted),
+            )
+        )
+    return found
 
 
 def require_names(options: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from benchmark.config.protocol import OptimizerConfig, Protocol
 from benchmark.config.run_config import OF_ONE_RUN, PARTS, SEEDS, RunConfig, data_options, model_options
 from benchmark.sweeps.sources import Base, bases
 from benchmark.training.display.terminal import tracked
+from benchmark.training.first_stage import Source
 from benchmark.training.run import build
 from datamodules import TASKS
 
@@ -78,9 +79,17 @@ class PlanEntry:
         return Unit(self.suite, self.cell, self.architecture, seed, f"seed: {seed}\n{self.config}")
 
     def identity_of(self, seed: int) -> RunIdentity:
-        """The identity of the run of a seed."""
+        """The identity of the run of a seed.
+
+        Raises:
+            ValueError: one line, if it begins with the weights of another run, and that is not there.
+        """
         seeds = {name: self._fixed.get(name, seed) for name in SEEDS}
-        return replace(self.identity, seeds=self.identity.seeds.model_copy(update=seeds))
+        changed = self.identity.intervention
+        if changed is not None and (stage := changed.first_stage) is not None:  # each seed has its own
+            source = Source.find(from_text(self.config)["init_from"], seed)
+            changed = changed.model_copy(update={"first_stage": source.recorded(stage.parts, stage.permuted)})
+        return replace(self.identity, seeds=self.identity.seeds.model_copy(update=seeds), intervention=changed)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from benchmark.config.plugins import registered_only
 from benchmark.config.run_config import RunConfig
 from benchmark.metrics.registry import METRICS
 from benchmark.probes.registry import PROBES
+from benchmark.training.first_stage import note_first_stage
 from benchmark.training.folder.layout import CONFIG, RECORD, require_unfinished
 from benchmark.training.members import Member
 from benchmark.training.run import Run, build, restored
@@ -105,5 +106,7 @@ def resume(
         raise BenchmarkError(f"{folder}: is not a run folder (it has no {CONFIG})")
     require_unfinished(folder)
     run = load(folder, weights=False, trust=trust)
+    if run.config.first_stage is not None:
+        note_first_stage(folder, run.config)
     run.fit(begin_anew=begin_anew, progress=progress, plain_progress=plain_progress)
     return run

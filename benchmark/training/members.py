@@ -10,6 +10,7 @@ from benchmark.config.errors import BenchmarkError, Damaged
 from benchmark.config.identity import RunIdentity, identify
 from benchmark.config.run_config import RunConfig
 from benchmark.training.biasing import require_biasable
+from benchmark.training.first_stage import take_over, with_first_stage
 from benchmark.training.folder.checkpoint import CHECKPOINT, check_checkpoint, newest_checkpoint
 from benchmark.training.folder.layout import RECORD, kept_checkpoint, kept_steps
 from datamodules import Task, TaskDataModule
@@ -41,7 +42,7 @@ def members_of(config: RunConfig) -> tuple[list[Member], TaskDataModule]:
         data: TaskDataModule = config.data.build(task_seed=seeds.task_seed, data_seed=seeds.data_seed)
         torch.default_generator.manual_seed(seeds.init_seed)
         model: SequenceModel = config.model.build(data.vocab_size, data.seq_len)
-        changed = config.intervention
+        changed = config.of_seed(seed).intervention
         identity = identify(
             model, config.model.options, data, config.protocol, config.optimizer, seeds.init_seed, config.precision,
             changed,
@@ -51,6 +52,20 @@ def members_of(config: RunConfig) -> tuple[list[Member], TaskDataModule]:
         members.append(Member(seed, model, data.task, identity))
         sources.append(data)
     return members, sources[0]
+
+
+def begun(config: RunConfig) -> tuple[RunConfig, list[Member], TaskDataModule]:
+    """As `members_of`, each with the weights that it takes over from another run, if it does, and the configuration
+    that says what those are.
+
+    Raises:
+        ValueError: one line, if they are not there or do not fit.
+    """
+    config, sources = with_first_stage(config)
+    members, data = members_of(config)
+    for member in members if sources else ():
+        take_over(member.model, config, sources[member.seed], member.identity.seeds.init_seed)
+    return config, members, data
 
 
 def load_weights(member: Member, folder: Path, step: int | None) -> int:

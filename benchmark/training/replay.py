@@ -145,8 +145,8 @@ def _require_known(record: Record) -> None:
 
 def _compared(record: Record, device: str, depth: str, curves: Mapping[str, Sequence[float]] | None) -> Replay:
     """Compare from the cheapest to the dearest."""
-    if record.intervention is not None and record.intervention.fork is not None:
-        raise Mismatch(f"is {record.intervention.text}: it begins from a checkpoint that the record does not hold")
+    if record.intervention is not None and record.intervention.begins_elsewhere:
+        raise Mismatch(f"is {record.intervention.text}: it begins from weights that the record does not hold")
     if record.precision not in PRECISIONS:
         raise Mismatch(f"precision {record.precision!r} is not one of {', '.join(sorted(PRECISIONS))}")
     config = config_of(record)

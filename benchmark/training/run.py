@@ -45,7 +45,7 @@ from benchmark.training.folder.recorder import Diverged, Recorder
 from benchmark.training.folder.restoring import own_checkpoint, require_resumable, take_weights
 from benchmark.training.folder.seed_log import SeedLog
 from benchmark.training.folder.tables import read_curves, read_probes
-from benchmark.training.members import Member, load_weights, members_of
+from benchmark.training.members import Member, begun, load_weights, members_of
 from benchmark.training.module import EmergenceModule
 from benchmark.training.processes import check_shares, end_others, is_rank_zero, leave, plan_processes
 from benchmark.training.trainer import make_trainer, quiet, random_state
@@ -373,14 +373,14 @@ class Run:
 def build(config: RunConfig) -> Run:
     """A run of a configuration, not started: nothing is written or printed, and no global random state changes.
 
-    Each seed is built as it would be alone, to the last bit of its initial weights.
+    Each seed is built as it would be alone, to the last bit of its initial weights, but for those of `--init_from`.
 
     Raises:
         ValueError: if options do not go together, or the run is too large for this machine.
     """
     require_feasible(config)
     with torch.random.fork_rng(devices=[]):
-        members, data = members_of(config)
+        config, members, data = begun(config)
         return Run(config, members, data)
 
 

@@ -1,1 +1,1 @@
-"""Cellular automata: the task, the application of rules, the exact floor of the loss."""
+"""Cellular automata: the tasks, the application of rules, the exact floor of the loss."""

@@ -181,17 +181,42 @@ class RecordedFork(Model):
     changes: tuple[Name, ...]
 
 
+class RecordedFirstStage(Model):
+    """The run whose weights this one began with, by the SHA-256 of its `run_id`, and the parts that were taken.
+
+    `step` and `tokens` are what the weights had seen in that run; what it began with itself does not count.
+    """
+
+    source: Sha256
+    step: Count
+    tokens: Count
+    parts: Annotated[tuple[Name, ...], Field(min_length=1)]
+    permuted: bool
+
+    @property
+    def text(self) -> str:
+        """A few words for messages."""
+        how = ", their entries permuted" if self.permuted else ""
+        return f"{', '.join(self.parts)} of run {self.source[:12]} at step {self.step} ({self.tokens:,} tokens){how}"
+
+
 class Intervention(Model):
     """A change of a run by an experiment. Such a run is compared where it is asked for, and never part of an entry."""
 
     attention_bias: RecordedBias | None
     fork: RecordedFork | None
+    first_stage: Annotated[RecordedFirstStage | None, Field(exclude_if=lambda value: value is None)] = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.attention_bias is None and self.fork is None:
+        if self.attention_bias is None and self.fork is None and self.first_stage is None:
             raise ValueError("an intervention changes something: a run as it is has none")
         return self
+
+    @property
+    def begins_elsewhere(self) -> bool:
+        """Whether it begins from weights that follow from no seed, and that its record does not hold."""
+        return self.fork is not None or self.first_stage is not None
 
     @property
     def text(self) -> str:
@@ -202,6 +227,8 @@ class Intervention(Model):
         if self.fork is not None:
             changes = " ".join(self.fork.changes) or "no change"
             parts.append(f"a fork of run {self.fork.parent[:12]} at step {self.fork.step} ({changes})")
+        if self.first_stage is not None:
+            parts.append(f"a run that begins with {self.first_stage.text}")
         return " and ".join(parts)
 
 

@@ -11,7 +11,18 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from datamodules import SPLITS, CellularAutomata, Copying, LinearMap, Split, Task, TaskEnsemble
+from datamodules import (
+    SPLITS,
+    BigramChain,
+    CellularAutomata,
+    Copying,
+    LinearMap,
+    NeuralAutomata,
+    ShuffleDyck,
+    Split,
+    Task,
+    TaskEnsemble,
+)
 
 SEEDS = st.lists(st.tuples(st.integers(0, 2**63), st.integers(0, 2**63)), min_size=1, max_size=4)
 META = torch.device("meta")
@@ -132,6 +143,9 @@ MAKERS: dict[str, Callable[..., Task]] = {
     "ca": CellularAutomata,
     "ca, fresh rules": lambda **seeds: CellularAutomata(n_rules=0, rule_steps=2, **seeds),
     "copy": Copying,
+    "dyck": ShuffleDyck,
+    "bigram": BigramChain,
+    "nca": lambda **seeds: NeuralAutomata(11, burn_in=1, temperature=0.5, n_candidates=2, **seeds),
     "one seed at a time": Counting,
 }
 
@@ -172,7 +186,7 @@ def test_rows_at_neither_reads_the_device_nor_copies_to_it(maker: str, keep: lis
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("maker", ["lm", "ca", "copy"])
+@pytest.mark.parametrize("maker", ["lm", "ca", "copy", "dyck", "bigram", "nca"])
 def test_rows_at_is_one_graph(maker: str) -> None:
     """Under fullgraph, `torch.compile` refuses whatever would hand a tensor's value to Python."""
     ensemble = ensemble_of(maker)

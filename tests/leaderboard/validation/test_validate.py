@@ -45,6 +45,23 @@ RECORD_RULES: list[tuple[dict[str, Any], str]] = [
         {
             "intervention": {
                 "attention_bias": None,
+                "fork": None,
+                "first_stage": {
+                    "source": "cd" * 32,
+                    "step": 50,
+                    "tokens": 4000,
+                    "parts": ["attention"],
+                    "permuted": True,
+                },
+            }
+        },
+        "intervention: is a run that begins with attention of run cdcdcdcdcdcd at step 50 (4,000 tokens), their entries"
+        " permuted: such a run is never part of an entry",
+    ),
+    (
+        {
+            "intervention": {
+                "attention_bias": None,
                 "fork": {"parent": "ab" * 32, "step": 50, "changes": ["fresh_optimizer"]},
             }
         },
