@@ -40,4 +40,4 @@ def figure_of(name: str) -> "Figure":
 
 def listing() -> str:
     """A line for each."""
-    return "\n".join(f"  {name:7}{title}" for name, title in TITLES.items())
+    return "\n".join(f"  {name:12}{title}" for name, title in TITLES.items())

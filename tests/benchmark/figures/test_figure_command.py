@@ -169,7 +169,8 @@ def test_mistakes_are_one_line(
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["figure", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["4", "5a", "5b", "5c", "6", "7", "8", "9", "10", "11", "12", "seeds"]
+    names = ["4", "5a", "5b", "5c", "6", "7", "8", "9", "10", "11", "12", "dependency", "seeds"]
+    assert [line.split()[0] for line in lines] == names
 
 
 @pytest.mark.process
