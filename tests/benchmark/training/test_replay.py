@@ -169,7 +169,7 @@ LIES: list[tuple[dict[str, Any], str]] = [
     ({"first_losses_nats": lambda losses: losses[:19]}, "has 19 losses of its first steps, a run of 24 steps has 20"),
     ({"architecture.name": "transfomer"}, "not registered here: unknown architecture 'transfomer': did you mean"),
     ({"architecture.version": 99}, "not registered here: architecture 'transformer' in version 99 (here it is 1)"),
-    ({"task.name": "chess"}, "not registered here: task 'chess'; known names are ca, "),
+    ({"task.name": "chess"}, "not registered here: task 'chess'; known names are bigram, ca, "),
     ({"architecture.config.n_heads": 3}, "cannot be replayed here: ValueError: model.n_heads = 3"),
     ({"architecture.config.n_heads": "__import__('os')"}, "cannot be replayed here: TypeError"),
     ({"architecture.config.wings": 2}, "cannot be replayed here: TypeError"),
