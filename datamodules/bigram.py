@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datamodules.registry import register_task
 from datamodules.stream import Split, digit_words, scale
-from datamodules.task import Target, Task, require_at_least
+from datamodules.task import EXCESS_TARGETS, Task, require_at_least
 
 
 @register_task("bigram")
@@ -36,11 +36,7 @@ class BigramChain(Task):
     vectorised: ClassVar[bool] = True
     model_defaults: ClassVar[dict[str, Any]] = {"n_layers": 2}
     primary = "excess_10"
-    targets = (
-        Target("excess_50", "excess_nats", "<", 0.5),
-        Target("excess_10", "excess_nats", "<", 0.1),
-        Target("excess_5", "excess_nats", "<", 0.05),
-    )
+    targets = EXCESS_TARGETS
 
     def __init__(
         self, n_tokens: int = 32, n_symbols: int = 32, n_successors: int = 4, *, task_seed: int = 0, data_seed: int = 0

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from datamodules.registry import register_task
 from datamodules.stream import Split
-from datamodules.task import Target, Task, require_at_least
+from datamodules.task import EXCESS_TARGETS, Task, require_at_least
 
 FLOOR_TOKENS = 1 << 20
 MOST_STATES = 20_000
@@ -49,11 +49,7 @@ class ShuffleDyck(Task):
     vectorised: ClassVar[bool] = True
     model_defaults: ClassVar[dict[str, Any]] = {"n_layers": 2}
     primary = "excess_10"
-    targets = (
-        Target("excess_50", "excess_nats", "<", 0.5),
-        Target("excess_10", "excess_nats", "<", 0.1),
-        Target("excess_5", "excess_nats", "<", 0.05),
-    )
+    targets = EXCESS_TARGETS
     scored = None
 
     def __init__(

@@ -41,6 +41,14 @@ class Target:
         return value >= self.value if self.op == ">=" else value < self.value
 
 
+EXCESS_TARGETS = (
+    Target("excess_50", "excess_nats", "<", 0.5),
+    Target("excess_10", "excess_nats", "<", 0.1),
+    Target("excess_5", "excess_nats", "<", 0.05),
+)
+"""Of tasks whose floor loss is known and far above 0: the loss above it, in nats."""
+
+
 def require_at_least(least: int, **options: int) -> None:
     """Raise a ValueError that names the first option below `least`."""
     for name, value in options.items():
