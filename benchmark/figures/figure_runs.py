@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from leaderboard.records.hits import middle
 from leaderboard.records.record import Record, read_record
-from leaderboard.statistics.finish import staircase_time
+from leaderboard.statistics.finish import progress, staircase_time
 
 Floats = npt.NDArray[np.float64]
 RECORD, CURVES, PROBES = "record.json", "curves.parquet", "probes.parquet"
@@ -77,6 +77,7 @@ class FigureRun:
         times: hitting time of each target, the middle of its evaluation interval; inf where it was not hit. Where parts
             are learned by themselves also `first_part`, and `staircase`, the mean over parts of min(time, budget).
         part_times: the same of each part, such as the rows of a linear map; empty for tasks without parts.
+        progress: the leaderboard's, of a run that did not hit its primary target; -inf of one that diverged.
         loss: at the last evaluation, over all positions, in nats.
         chance, floor: losses of chance and of the best possible predictor; the floor is None where it is not known.
         folder: where its files are; None for a planted run.
@@ -96,6 +97,7 @@ class FigureRun:
     heads: HeadCurve | None = None
     dependency: DependencyCurve | None = None
     run_s: float = 0.0
+    progress: float = 0.0
 
     def __getitem__(self, knob: str) -> Any:
         return self.knobs[knob]
@@ -150,6 +152,7 @@ def figure_run(record: Record, folder: Path | None = None) -> FigureRun | None:
         budget=record.protocol.max_steps,
         times={name: time(hit) for name, hit in record.hits.items()} | _times_of_parts(record, diverged),
         part_times=tuple(time(hit) for hit in parts),
+        progress=-inf if diverged else progress(record),
         loss=record.chance_loss_nats if final is None else final.loss_nats,
         chance=record.chance_loss_nats,
         floor=record.floor_loss_nats,

@@ -76,9 +76,8 @@ def share_ahead(
 ) -> Finding:
     """The finding of a claim about how often a run of one kind is ahead of one of another, in percent.
 
-    A run is ahead where it hits the target sooner, or, where neither does, where it has solved more parts or has the
-    lower loss by more than a hundredth of the way from chance to the floor; see `leaderboard.statistics.win_rate`,
-    whose tests these are.
+    A run is ahead where it hits the target sooner, or, where neither does, where it has made more progress as the
+    leaderboard counts it; see `leaderboard.statistics.win_rate`, whose tests these are.
 
     Args:
         runs, new, reference, target, claimed, strata, needs: as in `ratio_of_times`.
@@ -103,9 +102,4 @@ def share_ahead(
 
 def _finish(run: FigureRun, target: str) -> Finish:
     time = run.times[target]
-    if np.isfinite(time):
-        return time, 0.0
-    if run.part_times:
-        return None, float(np.isfinite(run.part_times).mean())
-    whole = run.chance - (run.floor or 0.0)
-    return None, round(100 * (run.chance - run.loss) / whole)
+    return (time, 0.0) if np.isfinite(time) else (None, run.progress)

@@ -119,6 +119,20 @@ class TestArms:
         tied = share_ahead(runs[:10] * 2, {"arm": "a"}, {"arm": "a"}, "hit", claimed="less", matters=40)
         assert tied.effect == 50.0 and tied.kind != "reproduced"
 
+    def test_a_lower_loss_is_no_progress(self) -> None:
+        """Runs that learned nothing tie, whatever their losses; one that learned more is ahead."""
+
+        def unsolved(arm: str, progress: float, loss: float) -> list[FigureRun]:
+            return [
+                FigureRun({"arm": arm}, (i, i, i), 1000, {"hit": inf}, progress=progress, loss=loss, chance=1.0)
+                for i in range(10)
+            ]
+
+        tied = unsolved("a", 0, 0.99) + unsolved("b", 0, 0.9)
+        assert share_ahead(tied, {"arm": "b"}, {"arm": "a"}, "hit", claimed="more", matters=60).effect == 50
+        ahead = unsolved("a", 3, 0.9) + unsolved("b", 4, 0.9)
+        assert share_ahead(ahead, {"arm": "b"}, {"arm": "a"}, "hit", claimed="more", matters=60).effect == 100
+
     def test_no_runs(self) -> None:
         nobody: dict[str, Any] = {"arm": "c"}
         assert ratio_of_times([], nobody, nobody, "hit", claimed="more", matters=1.1).kind == "not enough seeds"
