@@ -189,7 +189,7 @@ def _exact_untrained(runs: Runs) -> list[float]:
 
 
 def _table(runs: Runs) -> list[dict[str, str]]:
-    """What the maps of each architecture show, a row each."""
+    """Counts and means over the maps of each architecture, one row per architecture."""
     lm, ca = where(runs, task="lm"), where(runs, task="ca")
     return [_row(name, where(lm, architecture=name), where(ca, architecture=name)) for name in _names(lm)]
 
@@ -278,34 +278,26 @@ def _clean() -> tuple[int, ...]:
     return tuple(parse_seeds(FIGURE.scales["lite"].seeds))
 
 
+def _nearly_all(
+    name: str, sentence: str, unit: str, task: str, architecture: str, share: Callable[[FigureRun], float | None]
+) -> Claim:
+    """The claim that a share of every run of an architecture lies above `MOST` on average."""
+
+    def test(runs: Runs) -> Finding:
+        values = _each(where(runs, task=task, architecture=architecture), share)
+        return share_against(values, MOST, claimed="more", unit=unit)
+
+    return Claim(name, sentence, "not published", test)
+
+
 def _exact_claim(name: str) -> Claim:
-    return Claim(
-        f"lm exact, {name}",
-        f"In nearly all rows of lm that {name} has learned, the keys come before every other token in the map.",
-        "not published",
-        lambda runs: share_against(
-            _each(where(runs, task="lm", architecture=name), exact_share),
-            MOST,
-            claimed="more",
-            unit="% of the rows learned",
-            needs=5,
-        ),
-    )
+    sentence = f"In nearly all rows of lm that {name} has learned, the keys come before every other token in the map."
+    return _nearly_all(f"lm exact, {name}", sentence, "% of the rows learned", "lm", name, exact_share)
 
 
 def _valid_claim(name: str) -> Claim:
-    return Claim(
-        f"lm explained, {name}",
-        f"At least {MOST:.0f} % of the rows that {name} has learned rest on tokens that explain them.",
-        "not published",
-        lambda runs: share_against(
-            _each(where(runs, task="lm", architecture=name), valid_share),
-            MOST,
-            claimed="more",
-            unit="% of the rows learned",
-            needs=5,
-        ),
-    )
+    sentence = f"At least {MOST:.0f} % of the rows that {name} has learned rest on tokens that explain them."
+    return _nearly_all(f"lm explained, {name}", sentence, "% of the rows learned", "lm", name, valid_share)
 
 
 CLAIMS = (
@@ -328,17 +320,13 @@ CLAIMS = (
             unit="% of the rows",
         ),
     ),
-    Claim(
+    _nearly_all(
         "ca window",
         f"Once the transformer's accuracy on ca is {ACCURACY:.2f} the window of nearly every cell is exact.",
-        "not published",
-        lambda runs: share_against(
-            _each(where(runs, task="ca", architecture="transformer"), exact_window),
-            MOST,
-            claimed="more",
-            unit="% of the cells",
-            needs=5,
-        ),
+        "% of the cells",
+        "ca",
+        "transformer",
+        exact_window,
     ),
 )
 
