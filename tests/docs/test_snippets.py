@@ -15,7 +15,8 @@ from benchmark.metrics import METRICS
 from benchmark.probes import PROBES
 from datamodules import TASKS
 from leaderboard.board.columns.column import REGISTERED
-from tests.helpers.page_commands import Place, check_of
+from tests.helpers.command_checks import Place
+from tests.helpers.page_commands import check_of
 from tests.helpers.pages import LANGUAGES, Block, blocks, commands, pages
 
 FILE = re.compile(r"# (\w+\.py)\n")
