@@ -228,7 +228,7 @@ class RunConfig:
 
     @property
     def intervention(self) -> Intervention | None:
-        """What an experiment changes of the run, of many seeds of the first; None for a run as it is.
+        """The changes that an experiment makes to the run, of many seeds those of the first; None for a run as it is.
 
         Raises:
             ValueError: one line, if it is not written as it should be.
@@ -245,7 +245,7 @@ class RunConfig:
 
     @property
     def first_stages(self) -> list[RecordedFirstStage]:
-        """What each of the seeds took from another run; none where nothing is known of it.
+        """The weights that each seed took from another run; empty where nothing is known of it.
 
         Raises:
             ValueError: one line, if it is not written as `fit` writes it.
@@ -330,13 +330,13 @@ def parse_fork(text: str) -> RecordedFork:
 
 
 def first_stages_text(stages: Iterable[RecordedFirstStage]) -> str:
-    """What each of the seeds took, as `parse_first_stages` reads it: SOURCE@STEP TOKENS PARTS, with "; " between."""
+    """The first stage of each seed, as `parse_first_stages` reads it: SOURCE@STEP TOKENS PARTS, with "; " between."""
     words = ([f"{x.source}@{x.step}", str(x.tokens), ",".join(x.parts), *(["permuted"] * x.permuted)] for x in stages)
     return "; ".join(" ".join(each) for each in words)
 
 
 def parse_first_stages(text: str) -> list[RecordedFirstStage]:
-    """What `first_stages_text` wrote.
+    """The first stages that `first_stages_text` wrote.
 
     Raises:
         ValueError: one line, if it did not.

@@ -16,7 +16,7 @@ from benchmark.figures.judging import Finding
 
 SCALES = ("lite", "paper")
 World = Literal["none", "published", "reversed"]
-"""What is planted in a simulation: no effect, the one that the paper reports, or one of the other sign."""
+"""The effect that is planted in a simulation: no effect, the one that the paper reports, or one of the other sign."""
 
 Plant = Callable[[World, int, Any], list[FigureRun]]
 """Runs of a figure's cells in a world, with so many seeds, from a random generator."""
@@ -77,7 +77,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Deviation:
-    """What was changed of a figure after it was first committed."""
+    """A change of a figure after it was first committed."""
 
     date: str
     change: str
@@ -117,7 +117,7 @@ class Figure:
 
     @cached_property
     def deviations(self) -> list[Deviation]:
-        """What was changed after the figure was first committed; mostly nothing."""
+        """The changes after the figure was first committed; mostly none."""
         return [
             Deviation(str(row["date"]), row["change"], row["reason"]) for row in _rows(self.folder / "deviations.yaml")
         ]

@@ -23,7 +23,7 @@ TITLES = {
     "dependency": "what the predictions of every architecture depend on",
     "seeds": "where the randomness comes from: task, initial weights or order of the data",
 }
-"""What each shows. The folder of figure ID is `figure_ID`."""
+"""The result that each figure shows. The folder of figure ID is `figure_ID`."""
 
 
 def figure_of(name: str) -> "Figure":

@@ -192,7 +192,7 @@ def _commit(figure: Figure, scale: str) -> str:
 
 
 def _error_rates(figure: Figure) -> Iterator[str]:
-    """What the claims say of planted runs."""
+    """The verdicts of the claims on planted runs, as a table."""
     rates = figure.error_rates
     if not rates:
         return

@@ -1,4 +1,4 @@
-"""What a figure found: a verdict per claim, as a table in the terminal and as a file beside the picture."""
+"""Verdicts of a figure, one per claim, as a table in the terminal and as a file beside the picture."""
 
 import json
 from collections.abc import Sequence

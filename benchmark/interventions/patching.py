@@ -28,7 +28,7 @@ Patch = Callable[[Tensor], ExitStack]
 
 @dataclass(frozen=True)
 class Effect:
-    """What a patch does.
+    """The effect of a patch.
 
     Attributes:
         parts: heads (LAYER:HEAD) or layers that were patched together.

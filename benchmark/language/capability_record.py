@@ -45,7 +45,7 @@ class Refused(Model):
 
 
 class CapabilityRecord(Model):
-    """What is known of a capability in one model.
+    """Everything known of a capability in one model.
 
     Attributes:
         series: name of the series.
@@ -132,7 +132,7 @@ class CapabilityRecord(Model):
         return max([0.0, *rises]) / self.looks[-1].probability
 
     def look(self, step: int) -> Look | None:
-        """What was seen at a step; None if it was not looked at."""
+        """The result at a step; None if it was not looked at."""
         return next((look for look in self.looks if look.step == step), None)
 
 

@@ -38,7 +38,7 @@ class FaultySeries(BenchmarkError):
 
 @dataclass(frozen=True)
 class CapabilityQuestion:
-    """What is asked of every checkpoint.
+    """The question that is asked of every checkpoint.
 
     Attributes:
         capabilities: which.

@@ -1,4 +1,4 @@
-"""What the attention probe of a run says: curves of heads, the table of rows, maps.
+"""The attention probe of a run: curves of heads, the table of rows, maps.
 
 Shape letters: N looks, H heads of all layers, L positions, R rows of the grid, C columns.
 """
@@ -64,7 +64,7 @@ class AttentionPart:
 
 
 def attention_part(run: ReportedRun, grid: Grid) -> AttentionPart | None:
-    """What a run's table says of attention; None where the probe did not look."""
+    """Attention in a run's table; None where the probe did not look."""
     layers = [layer for layer in run.layers(PROBE) if run.looks(PROBE, "entropy", layer)[0]]
     if not layers:
         return None

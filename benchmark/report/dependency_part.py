@@ -1,4 +1,4 @@
-"""What the dependency probe of a run says: how far predictions depend on the tokens they need, for any architecture.
+"""The dependency probe of a run: how far predictions depend on the tokens they need, for any architecture.
 
 Shape letters: N looks, L positions, R rows of the grid, C columns.
 """
@@ -18,12 +18,12 @@ from benchmark.report.run_folder import Floats, ReportedRun
 
 PROBE = "dependency"
 EXPLANATIONS = ("none", "a mixture", "another valid one", "the pattern")
-"""What explains a prediction on `lm`, by the probe's number."""
+"""Explanations of a prediction on `lm`, by the probe's number."""
 
 
 @dataclass(frozen=True)
 class DependentRow:
-    """What happened to one row of the pattern.
+    """One row of the pattern over training.
 
     Attributes:
         loss_step: of the evaluation after the jump of its loss.
@@ -64,7 +64,7 @@ class DependencyPart:
 
 
 def dependency_part(run: ReportedRun, grid: Grid) -> DependencyPart | None:
-    """What a run's table says of dependency; None where the probe did not look."""
+    """Dependency in a run's table; None where the probe did not look."""
     map_steps, maps = run.looks(PROBE, "map")
     looks, found = run.looks(PROBE, "average_precision")
     if not maps and not looks:
@@ -124,7 +124,7 @@ def _from_then_on(looks: Sequence[int], exact_N: Floats) -> int | None:
 
 
 def _in_words(codes: Floats) -> str:
-    """What explains the predictions of a row's queries."""
+    """The explanation of the predictions of a row's queries."""
     known = [int(code) for code in codes if np.isfinite(code) and 0 <= code < len(EXPLANATIONS)]
     counts = Counter(EXPLANATIONS[code] for code in known)
     if len(counts) == 1:

@@ -23,7 +23,7 @@ LEAST_LOSS, LEAST_MASS, LEAST_ENTROPY = 0.25, 0.2, 0.2
 
 @dataclass(frozen=True)
 class LearnedRow:
-    """What happened to one row of the pattern.
+    """One row of the pattern over training.
 
     Attributes:
         loss_step: of the evaluation after the jump of its loss; None if the loss never jumped.
@@ -63,7 +63,7 @@ def learned_rows(
     masses_NHR: Floats,
     entropies_NHR: Floats,
 ) -> list[LearnedRow]:
-    """What happened to each row.
+    """Every row of the pattern over training.
 
     Args:
         steps: of the M evaluations.

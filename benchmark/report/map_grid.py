@@ -1,4 +1,4 @@
-"""What a map's rows and columns are: cells of states where a task has states, positions where it has none.
+"""Rows and columns of a map: cells of states where a task has states, positions where it has none.
 
 With states, the queries that predict one cell are read together: a row of the grid is a cell, the columns are the cells
 of the state before it, then those of its own state that were emitted already, and every entry is the mean over the

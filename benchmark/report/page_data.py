@@ -1,4 +1,4 @@
-"""What the page's script draws: curves and maps of a run as JSON, within limits whatever the size of the tables.
+"""Data that the page's script draws: curves and maps of a run as JSON, within limits whatever the size of the tables.
 
 Shape letters: N evaluations or looks, R rows of the grid, H heads.
 """

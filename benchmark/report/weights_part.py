@@ -1,4 +1,4 @@
-"""What the weights probe of a run says: position matrices of the mixer, decays of recurrent layers.
+"""The weights probe of a run: position matrices of the mixer, decays of recurrent layers.
 
 Shape letters: N looks, R rows of the grid, C columns.
 """
@@ -42,7 +42,7 @@ class WeightsPart:
 
 
 def weights_part(run: ReportedRun, grid: Grid) -> WeightsPart | None:
-    """What a run's table says of weights; None where the probe did not look, or kept nothing at most of its looks."""
+    """Weights in a run's table; None where the probe did not look, or kept nothing at most of its looks."""
     length = run.losses_NL.shape[1]
     looks: list[int] = []
     names: list[str] = []

@@ -63,7 +63,7 @@ class LookTimes(Callback):
 
 @dataclass(frozen=True)
 class ProbeCost:
-    """What a probe costs in a run.
+    """The cost of a probe in a run.
 
     Args:
         probe: its name.

@@ -53,7 +53,7 @@ class StageSource(_Piece):
 
 
 class SecondStage(_Piece):
-    """What a cell of the second suite begins with."""
+    """The weights that a cell of the second suite begins with."""
 
     first: str
     lacks: tuple[Part, ...] = ()

@@ -75,7 +75,7 @@ class Source:
         return cls(folder, record, record.steps)
 
     def recorded(self, parts: tuple[str, ...], permuted: bool) -> RecordedFirstStage:
-        """What the record of a run says that takes these parts."""
+        """The entry in the record of a run that takes these parts."""
         return RecordedFirstStage(
             source=hashlib.sha256(self.record.run_id.encode()).hexdigest(),
             step=self.step,

@@ -158,7 +158,7 @@ class Run:
         return read_curves(self._folder_of(seed))
 
     def probes(self, seed: int | None = None) -> "pd.DataFrame":
-        """What the probes found at a seed, the first by default: the table that `benchmark.probes.table` describes.
+        """The table of the probes at a seed, by default the first, as `benchmark.probes.table` describes it.
 
         Raises:
             ValueError: if there is none.

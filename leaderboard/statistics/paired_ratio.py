@@ -194,7 +194,7 @@ def _seeds(record: Record) -> tuple[int, ...]:
 
 
 def _ratio(mine: Record, other: Record, before: int) -> Known:
-    """What is known of the ratio of two runs' tokens to the target, `before` added to the first."""
+    """Bounds on the ratio of two runs' tokens to the target, `before` added to the first."""
     (least, most), (least_other, most_other) = _tokens(mine), _tokens(other)
     return (least + before) / most_other if isfinite(most_other) else 0.0, (most + before) / least_other
 

@@ -1,4 +1,4 @@
-"""What the probes of one seed have found so far: they may fail, but the run goes on as it would without them."""
+"""The findings of one seed's probes so far: they may fail, but the run goes on as it would without them."""
 
 import copy
 import warnings

@@ -1,4 +1,4 @@
-"""What holds for each figure: its files, its plan, its drawing, and verdicts that change when the data do."""
+"""Properties of every figure: its files, its plan, its drawing, and verdicts that change when the data do."""
 
 import json
 from math import isnan

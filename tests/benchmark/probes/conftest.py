@@ -1,4 +1,4 @@
-"""What the tests of probes share: a registry that is put back, and a tiny run."""
+"""Shared by the tests of probes: a registry that is put back, and a tiny run."""
 
 from collections.abc import Iterator
 from typing import Any
